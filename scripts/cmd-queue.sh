@@ -1,0 +1,26 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# ./run queue apply|refresh|check|export [qemu|linux] [OPTIONS]
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$SCRIPTS/ensure.sh"
+
+verb=${1:-}
+case $verb in
+apply | refresh | check | export) shift ;;
+*) die "usage: ./run queue apply|refresh|check|export [qemu|linux]" ;;
+esac
+trees="qemu linux"
+case ${1:-} in
+qemu | linux) trees=$1 && shift ;;
+esac
+
+begin queue "$verb"
+ensure_packages
+rc=0
+for tree in $trees; do
+    ensure_base "$tree"
+    "$SCRIPTS/queue.sh" "$verb" "$tree" "$@" || rc=$?
+done
+exit "$rc"

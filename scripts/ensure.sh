@@ -1,0 +1,184 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What each result needs, and whether it is up to date.  Sourced by cmd-*.sh,
+# after lib.sh.  Each function does nothing if there is nothing to do.
+
+. "$ROOT/BASE"
+
+# begin WORDS...: the checks that every verb makes first.
+begin() {
+    check_distro
+    take_lock "$@"
+    check_disk
+    export CCACHE_DIR=$BUILD/ccache
+    # Debian's own tools first: a python or meson from elsewhere would not see
+    # the packages installed here.
+    export PATH=/usr/bin:/bin:$PATH
+    export LC_ALL=C.UTF-8
+    export QEMU_SRC=${QEMU_SRC:-} LINUX_SRC=${LINUX_SRC:-}
+}
+
+check_distro() {
+    local id codename
+    id=$(sed -n 's/^ID=//p' /etc/os-release 2>/dev/null || true)
+    codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release 2>/dev/null || true)
+    [ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); the build and the lab need x86_64"
+    [ "$id $codename" != "debian bookworm" ] || return 0
+    [ -z "${GMEM_ANY_DISTRO:-}" ] || return 0
+    die "this is not Debian 12 (bookworm) but '$id $codename'; packages and their versions are those of Debian 12" \
+        "use a Debian 12 machine or container," \
+        "or install the packages that scripts/packages.sh names yourself and call with GMEM_ANY_DISTRO=1"
+}
+
+check_disk() {
+    local need have
+    if [ ! -e "$BUILD/linux/.git" ]; then
+        need=12
+    elif [ ! -e "$BUILD/linux-build/arch/x86/boot/bzImage" ] || [ ! -e "$BUILD/qemu-build/qemu-system-x86_64" ]; then
+        need=5
+    else
+        need=1
+    fi
+    have=$(df --output=avail -BG "$BUILD" | tail -n 1 | tr -dc 0-9)
+    if [ "$have" -lt "$need" ]; then
+        die "too little disk: this needs about $need GB free under $(rel "$BUILD")/, there are $have GB" \
+            "free some, or make build/ a link to a folder on a larger disk"
+    fi
+    [ "$need" -lt 12 ] || say "first call here: needs about 12 GB of disk ($have GB are free) and some 20 minutes on two processors"
+}
+
+ensure_packages() {
+    local missing
+    [ -z "${PACKAGES_CHECKED:-}" ] || return 0
+    PACKAGES_CHECKED=1
+    missing=$("$SCRIPTS/packages.sh" missing)
+    [ -n "$missing" ] || return 0
+    [ "$(id -u)" -eq 0 ] ||
+        die "these packages are missing: $missing" \
+            "installing them needs root; call once as root: ./scripts/packages.sh install"
+    STEP_HINT="see that the machine has network and that 'apt-get update' works, then call the same command again" \
+        step packages "installing Debian packages" - "$SCRIPTS/packages.sh" install
+}
+
+given_source() {
+    case $1 in
+    qemu) printf '%s' "$QEMU_SRC" ;;
+    linux) printf '%s' "$LINUX_SRC" ;;
+    esac
+}
+
+base_hash() {
+    local given
+    given=$(given_source "$1")
+    {
+        # What stands in BASE for the tree, without the comments.
+        grep -i "^$1_" "$ROOT/BASE"
+        if [ -n "$given" ]; then
+            realpath "$given"
+            stat -c '%s %Y' "$given"
+            git -C "$given" rev-parse HEAD 2>/dev/null || true
+        fi
+    } | hash_of
+}
+
+ensure_base() {
+    local name=$1 stamp
+    stamp=$(base_hash "$name")
+    if [ -e "$BUILD/$name/.git" ] && stamp_ok "tree-$name" "$stamp"; then return 0; fi
+    if [ -z "$(given_source "$name")" ]; then
+        STEP_HINT="see that 'apt-get update' works (network, mirror), or give the source: ${name^^}_SRC=TREE_OR_TARBALL" \
+            step "fetch-$name" "fetching the $name source" "size:$BUILD/download" "$SCRIPTS/fetch.sh" "$name"
+    fi
+    step "tree-$name" "unpacking $name into build/$name" "size:$BUILD/$name.new" "$SCRIPTS/tree.sh" "$name"
+    stamp_set "tree-$name" "$stamp"
+}
+
+# The prepared tree with the queue on it.  Edits that are not in the queue yet
+# are built as they are: that is what one works with.
+ensure_tree() {
+    local name=$1 status
+    ensure_packages
+    ensure_base "$name"
+    [ ! -e "$BUILD/download/linux.other" ] || [ "$name" != linux ] ||
+        say "WARNING: on Linux package $(cat "$BUILD/download/linux.other"), not $LINUX_PACKAGE_VERSION; only apt's signature vouches for it"
+    status=$("$SCRIPTS/queue.sh" status "$name") || exit 1
+    case $status in
+    edited)
+        say "note: build/$name has edits that are not in the queue; they are built too"
+        return
+        ;;
+    both)
+        die "patches/$name changed, and build/$name has edits that are not in the queue" \
+            "keep the edits: ./run queue refresh $name --overwrite   (their state replaces patches/$name)" \
+            "or drop them:   ./run queue apply $name --discard"
+        ;;
+    esac
+    STEP_HINT="correct the patch that the log names; build/$name was left as it is" \
+        step "queue-$name" "applying patches/$name" - "$SCRIPTS/queue.sh" apply "$name"
+}
+
+# Everything a build of this tree depends on: commits and uncommitted edits.
+tree_hash() {
+    {
+        git -C "$BUILD/$1" rev-parse 'HEAD^{tree}'
+        git -C "$BUILD/$1" diff HEAD
+    } | hash_of
+}
+
+ensure_roms() {
+    stamp_ok roms 1 && [ -e "$BUILD/roms/bios-256k.bin" ] && return 0
+    ensure_packages
+    step roms "taking the firmware out of its packages" - "$SCRIPTS/fetch.sh" roms
+    stamp_set roms 1
+}
+
+ensure_qemu() {
+    ensure_tree qemu
+    step build-qemu "building QEMU" ninja "$SCRIPTS/build-qemu.sh"
+    ensure_roms
+}
+
+ensure_host() {
+    ensure_tree qemu
+    step build-host "building library, tests and tools" ninja "$SCRIPTS/build-host.sh" host
+}
+
+ensure_host_san() {
+    step build-host-san "building the tests with sanitizers" ninja "$SCRIPTS/build-host.sh" host-san
+}
+
+linux_stamp() {
+    { tree_hash linux; cat "$ROOT/tests/lab/kernel.config" "$SCRIPTS/build-linux.sh"; } | hash_of
+}
+
+ensure_linux() {
+    local stamp
+    ensure_tree linux
+    stamp=$(linux_stamp)
+    if ! stamp_ok linux "$stamp" || [ ! -e "$BUILD/linux-build/arch/x86/boot/bzImage" ]; then
+        step build-linux "building Linux" make "$SCRIPTS/build-linux.sh" linux
+        stamp_set linux "$stamp"
+    fi
+    stamp=$({ tree_hash linux; cat "$SCRIPTS/build-selftests.sh"; } | hash_of)
+    if ! stamp_ok selftests "$stamp"; then
+        step build-selftests "building the kernel's own tests" - "$SCRIPTS/build-selftests.sh"
+        stamp_set selftests "$stamp"
+    fi
+}
+
+# The same kernel without our series: what plain QEMU's users have.
+ensure_linux_base() {
+    local stamp
+    ensure_tree linux
+    stamp=$({ base_hash linux; cat "$ROOT/tests/lab/kernel.config" "$SCRIPTS/build-linux.sh"; } | hash_of)
+    if stamp_ok linux-base "$stamp" && [ -e "$BUILD/linux-base-build/arch/x86/boot/bzImage" ]; then return 0; fi
+    step build-linux-base "building Linux without our series" make "$SCRIPTS/build-linux.sh" linux-base
+    stamp_set linux-base "$stamp"
+}
+
+ensure_lab() {
+    export KERNEL=$BUILD/linux-build/arch/x86/boot/bzImage
+    export KERNEL_BASE=$BUILD/linux-base-build/arch/x86/boot/bzImage
+    step build-lab "making the emulated host's root" - "$ROOT/tests/lab/lab.sh" build
+}
