@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Description: docs/touched-files.rst names every file that a patch touches,
+# with that patch's number, and nothing else.
+set -eu
+cd "$(dirname "$0")/../.."
+
+doc=docs/touched-files.rst
+n=0
+failed=0
+
+report() { # report PROBLEM NAME
+    n=$((n + 1))
+    if [ -z "$1" ]; then
+        echo "ok $n - $2"
+    else
+        echo "not ok $n - $2"
+        printf '%s\n' "$1" | sed 's/^/#   /'
+        failed=1
+    fi
+}
+
+# "FILE NUMBER" for each row of the section of one queue, numbers split
+documented() {
+    sed -n "/(patches\/$1)/,/^Linux/p" "$doc" |
+        awk '/^   \* - ``/ { gsub(/`/, ""); file = $3; next }
+             file != "" && /^     - [0-9, ]+$/ {
+                 gsub(/[-,]/, " ")
+                 for (i = 1; i <= NF; i++) print file, $i
+                 file = ""
+             }' | sort -u
+}
+
+touched() {
+    while read -r patch; do
+        number=${patch%%-*}
+        sed -n "s|^diff --git a/.* b/\(.*\)\$|\1 $number|p" \
+            "patches/$1/$patch"
+    done <"patches/$1/series" | sort -u
+}
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+for tree in qemu linux; do
+    documented "$tree" >"$tmp/doc"
+    touched "$tree" >"$tmp/real"
+    report "$(comm -13 "$tmp/doc" "$tmp/real")" \
+        "$doc has every file that patches/$tree touches"
+    report "$(comm -23 "$tmp/doc" "$tmp/real")" \
+        "$doc has no file that patches/$tree does not touch"
+done
+echo "1..$n"
+exit "$failed"
