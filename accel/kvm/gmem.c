@@ -1,0 +1,437 @@
+/*
+ * guest_memfd in the KVM accelerator: mode, in-place RAM blocks, conversions
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <sys/ioctl.h>
+#include <linux/kvm.h>
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/host-utils.h"
+#include "qemu/mmap-alloc.h"
+#include "qemu/timer.h"
+#include "exec/target_page.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "system/accel-blocker.h"
+#include "system/address-spaces.h"
+#include "system/confidential-guest-support.h"
+#include "system/gmem.h"
+#include "system/gmem-rdm.h"
+#include "system/kvm.h"
+#include "system/kvm_int.h"
+#include "system/memory.h"
+#include "system/ramblock.h"
+#include "system/reset.h"
+#include "system/runstate.h"
+#include "trace.h"
+
+/* What an in-place block needs from KVM_CREATE_GUEST_MEMFD. */
+#define GMEM_IN_PLACE_FLAGS \
+    (GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
+
+/* KVM_HC_MAP_GPA_RANGE counts in pages of this size on every host. */
+#define GMEM_HYPERCALL_PAGE_BITS 12
+
+static KvmGmemMode gmem_mode;
+
+KvmGmemMode kvm_gmem_mode(void)
+{
+    return gmem_mode;
+}
+
+/* Choose a mode; says why in *@why.  Sets @errp if @cgs cannot have it. */
+static KvmGmemMode gmem_choose_mode(ConfidentialGuestSupport *cgs,
+                                    bool in_place, bool vm_attributes,
+                                    const char **why, Error **errp)
+{
+    ConfidentialGuestSupportClass *klass =
+        CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(cgs);
+    const char *type = object_get_typename(OBJECT(cgs));
+
+    switch (cgs->convert_in_place) {
+    case ON_OFF_AUTO_ON:
+        if (!in_place) {
+            error_setg(errp, "%s: convert-in-place=on needs a host kernel "
+                       "with in-place conversion of guest_memfd; boot it with "
+                       "kvm.gmem_in_place_conversion=1 if it has the "
+                       "parameter, or use convert-in-place=off", type);
+            return KVM_GMEM_NONE;
+        }
+        *why = "convert-in-place=on, and KVM tracks private memory per "
+               "guest_memfd";
+        return KVM_GMEM_IN_PLACE;
+    case ON_OFF_AUTO_OFF:
+        if (vm_attributes) {
+            *why = "convert-in-place=off";
+            return KVM_GMEM_VM_ATTRIBUTES;
+        }
+        if (in_place) {
+            error_setg(errp, "%s: convert-in-place=off, but this host kernel "
+                       "tracks private memory per guest_memfd only; boot it "
+                       "with kvm.gmem_in_place_conversion=0 or drop the option",
+                       type);
+        }
+        *why = "KVM offers no private memory to this VM";
+        return KVM_GMEM_NONE;
+    default:
+        break;
+    }
+
+    if (in_place && klass->can_convert_in_place) {
+        *why = "KVM tracks private memory per guest_memfd";
+        return KVM_GMEM_IN_PLACE;
+    }
+    if (vm_attributes) {
+        *why = "KVM tracks private memory per VM";
+        return KVM_GMEM_VM_ATTRIBUTES;
+    }
+    if (in_place) {
+        error_setg(errp, "%s does not support in-place conversion, and this "
+                   "host kernel tracks private memory per guest_memfd only; "
+                   "boot it with kvm.gmem_in_place_conversion=0", type);
+    }
+    *why = "KVM offers no private memory to this VM";
+    return KVM_GMEM_NONE;
+}
+
+/*
+ * Before the guest runs nobody may map its memory for a device: the launch may
+ * still make pages private.  Low priority, so that the launch steps of the
+ * confidential guest, which hang on the same transition, come first.
+ */
+static void gmem_launch(void *opaque, bool running, RunState state)
+{
+    static bool launched;
+
+    if (!running || launched) {
+        return;
+    }
+    launched = true;
+    if (gmem_rdm_launch_all() < 0) {
+        error_report("cannot launch: a device refused to map shared guest "
+                     "memory");
+        exit(1);
+    }
+}
+
+/*
+ * Registered before the handler that writes the ROMs again, so it runs first:
+ * a private page would be out of reach of the write.
+ */
+static void gmem_reset(void *opaque)
+{
+    if (gmem_rdm_share_all() < 0) {
+        error_report("cannot reset: part of the guest's memory stays private");
+        exit(1);
+    }
+}
+
+void kvm_gmem_probe(KVMState *s, MachineState *ms)
+{
+    const char *why = "";
+    Error *err = NULL;
+    uint64_t gmem_attrs, vm_attrs, flags;
+    bool in_place, vm_attributes;
+
+    if (!ms->cgs) {
+        return;
+    }
+
+    gmem_attrs = MAX(0, kvm_vm_check_extension(s,
+                            KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES));
+    vm_attrs = MAX(0, kvm_vm_check_extension(s, KVM_CAP_MEMORY_ATTRIBUTES));
+    flags = MAX(0, kvm_vm_check_extension(s, KVM_CAP_GUEST_MEMFD_FLAGS));
+    trace_kvm_gmem_probe(gmem_attrs, vm_attrs, flags);
+
+    in_place = (gmem_attrs & KVM_MEMORY_ATTRIBUTE_PRIVATE) &&
+               (flags & GMEM_IN_PLACE_FLAGS) == GMEM_IN_PLACE_FLAGS;
+    vm_attributes = vm_attrs & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+
+    gmem_mode = gmem_choose_mode(ms->cgs, in_place, vm_attributes, &why, &err);
+    if (err) {
+        error_report_err(err);
+        exit(1);
+    }
+    trace_kvm_gmem_mode(gmem_mode == KVM_GMEM_IN_PLACE ? "in-place" :
+                        gmem_mode == KVM_GMEM_VM_ATTRIBUTES ? "vm-attributes" :
+                        "none", why);
+
+    if (gmem_mode == KVM_GMEM_IN_PLACE) {
+        qemu_add_vm_change_state_handler_prio(gmem_launch, NULL, 10);
+        qemu_register_reset(gmem_reset, NULL);
+    }
+}
+
+bool kvm_gmem_alloc_ram_block(RAMBlock *rb, Error **errp)
+{
+    const char *name = memory_region_name(rb->mr);
+    void *host;
+    int fd;
+
+    if (rb->host) {
+        error_setg(errp, "RAM block '%s' has memory of its own, but in-place "
+                   "conversion needs a guest_memfd; use memory-backend-ram or "
+                   "plain -m, or convert-in-place=off on a host that allows it",
+                   name);
+        return false;
+    }
+
+    fd = kvm_create_guest_memfd(rb->max_length, GMEM_IN_PLACE_FLAGS, errp);
+    if (fd < 0) {
+        error_prepend(errp, "RAM block '%s' (%" PRIu64 " bytes): ", name,
+                      (uint64_t)rb->max_length);
+        return false;
+    }
+
+    host = qemu_ram_mmap(fd, rb->max_length, QEMU_VMALLOC_ALIGN,
+                         QEMU_MAP_SHARED, 0);
+    if (host == MAP_FAILED) {
+        error_setg_errno(errp, errno, "RAM block '%s': cannot map %" PRIu64
+                         " bytes of guest_memfd", name,
+                         (uint64_t)rb->max_length);
+        close(fd);
+        return false;
+    }
+
+    trace_kvm_gmem_create(name, rb->max_length, GMEM_IN_PLACE_FLAGS, fd);
+    rb->mr->align = QEMU_VMALLOC_ALIGN;
+    rb->host = host;
+    rb->guest_memfd = fd;
+    rb->flags |= RAM_SHARED;
+    return true;
+}
+
+static int gmem_set_attributes(void *opaque, uint64_t offset, uint64_t size,
+                               bool to_private, uint64_t *error_offset)
+{
+    RAMBlock *rb = opaque;
+    struct kvm_memory_attributes2 attrs = {
+        .offset = offset,
+        .size = size,
+        .attributes = to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0,
+    };
+    int ret;
+
+    /* Memory slots must not be swapped while KVM walks their bindings. */
+    accel_ioctl_begin();
+    ret = ioctl(rb->guest_memfd, KVM_SET_MEMORY_ATTRIBUTES2, &attrs);
+    ret = ret < 0 ? -errno : 0;
+    accel_ioctl_end();
+
+    *error_offset = ret == -EAGAIN || ret == -ENOMEM ? attrs.error_offset :
+                                                       GMEM_NO_OFFSET;
+    trace_kvm_gmem_set_attributes(rb->guest_memfd, offset, size,
+                                  to_private ? "private" : "shared", ret,
+                                  *error_offset);
+    return ret;
+}
+
+static int64_t gmem_now(void *opaque)
+{
+    return get_clock();
+}
+
+/* SIG_IPI ends the sleep: whoever wants the vCPU need not wait for it. */
+static void gmem_pause(void *opaque, int64_t ns)
+{
+    struct timespec ts = {
+        .tv_sec = ns / NANOSECONDS_PER_SECOND,
+        .tv_nsec = ns % NANOSECONDS_PER_SECOND,
+    };
+
+    nanosleep(&ts, NULL);
+}
+
+/*
+ * Two ways to want a vCPU: cpu_exit() sets exit_request; a bare kick, as
+ * start_exclusive() does, only lands in immediate_exit, through SIG_IPI.
+ */
+static bool gmem_should_stop(void *opaque)
+{
+    CPUState *cpu = current_cpu;
+
+    if (!cpu) {
+        return false;
+    }
+    return qatomic_load_acquire(&cpu->exit_request) ||
+           (cpu->kvm_run && qatomic_read(&cpu->kvm_run->immediate_exit));
+}
+
+static void gmem_busy(void *opaque, uint64_t offset, int64_t waited_ns)
+{
+    RAMBlock *rb = opaque;
+
+    trace_kvm_gmem_busy(rb->idstr, offset, waited_ns / SCALE_US);
+}
+
+static void gmem_warn(void *opaque, const char *message)
+{
+    warn_report("%s", message);
+}
+
+const GmemConvertOps *kvm_gmem_convert_ops(void)
+{
+    static const GmemConvertOps ops = {
+        .set_attributes = gmem_set_attributes,
+        .now = gmem_now,
+        .pause = gmem_pause,
+        .should_stop = gmem_should_stop,
+        .busy = gmem_busy,
+        .warn = gmem_warn,
+    };
+
+    return &ops;
+}
+
+/*
+ * May @section take part in a conversion?  Returns 1 if it has pages to
+ * convert, 0 if it is to be passed over, -EINVAL if the request is bad.
+ */
+static int gmem_check_section(const MemoryRegionSection *section,
+                              bool to_private)
+{
+    MemoryRegion *mr = section->mr;
+    uint64_t page_size = qemu_real_host_page_size();
+
+    if (!memory_region_has_guest_memfd(mr)) {
+        /*
+         * Guests convert MMIO to shared to be sure: it always was.  RAM and
+         * ROM that cannot be private were put there on purpose.
+         */
+        return to_private || memory_region_is_ram(mr) ||
+               memory_region_is_romd(mr) ? -EINVAL : 0;
+    }
+    if (to_private && memory_region_is_rom(mr)) {
+        return -EINVAL;
+    }
+    if (!QEMU_IS_ALIGNED(section->offset_within_region, page_size) ||
+        !QEMU_IS_ALIGNED(int128_get64(section->size), page_size)) {
+        return -EINVAL;
+    }
+    return 1;
+}
+
+/*
+ * Collect all sections of [@start, @start + @size) that have pages to convert,
+ * each with a reference.  Nothing has changed yet when this says -EINVAL.
+ */
+static int gmem_collect_sections(hwaddr start, hwaddr size, bool to_private,
+                                 GArray *sections)
+{
+    const hwaddr end = start + size;
+    hwaddr addr = start;
+    int ret;
+
+    while (addr < end) {
+        MemoryRegionSection section =
+            memory_region_find(get_system_memory(), addr, end - addr);
+
+        if (!section.mr) {
+            return to_private ? -EINVAL : 0;
+        }
+        if (to_private && section.offset_within_address_space > addr) {
+            memory_region_unref(section.mr);
+            return -EINVAL;
+        }
+        ret = gmem_check_section(&section, to_private);
+        addr = section.offset_within_address_space +
+               int128_get64(section.size);
+        if (ret <= 0) {
+            memory_region_unref(section.mr);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        if (ret > 0) {
+            g_array_append_val(sections, section);
+        }
+    }
+    return 0;
+}
+
+static int gmem_convert_sections(GArray *sections, bool to_private)
+{
+    int64_t timeout_ns =
+        (int64_t)current_machine->cgs->convert_timeout * SCALE_MS;
+    int64_t begin = get_clock();
+
+    for (guint i = 0; i < sections->len; i++) {
+        MemoryRegionSection *section =
+            &g_array_index(sections, MemoryRegionSection, i);
+        int64_t left_ns = 0;
+        Error *err = NULL;
+        int ret;
+
+        /* The timeout is the request's; 0 is "for ever", 1 "no wait". */
+        if (timeout_ns) {
+            left_ns = MAX(1, timeout_ns - (get_clock() - begin));
+        }
+        ret = memory_region_convert(section, to_private, left_ns, &err);
+        if (err) {
+            error_report_err(err);
+        }
+        if (ret) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+int kvm_gmem_convert_memory(hwaddr start, hwaddr size, bool to_private)
+{
+    const char *state = to_private ? "private" : "shared";
+    uint64_t page_size = qemu_real_host_page_size();
+    g_autoptr(GArray) sections =
+        g_array_new(false, false, sizeof(MemoryRegionSection));
+    int ret = -EINVAL;
+
+    if (size && QEMU_IS_ALIGNED(start, page_size) &&
+        QEMU_IS_ALIGNED(size, page_size) && start + size > start) {
+        ret = gmem_collect_sections(start, size, to_private, sections);
+    }
+    if (!ret) {
+        ret = gmem_convert_sections(sections, to_private);
+        /* Repeating may help the guest; stopping it would not. */
+        if (ret == -ENOMEM) {
+            ret = -EAGAIN;
+        }
+    }
+
+    for (guint i = 0; i < sections->len; i++) {
+        memory_region_unref(g_array_index(sections, MemoryRegionSection, i).mr);
+    }
+    trace_kvm_gmem_convert(start, size, state, ret);
+    return ret;
+}
+
+int kvm_gmem_map_gpa_range(uint64_t gpa, uint64_t npages, bool to_private)
+{
+    int ret = -EINVAL;
+
+    if (npages <= UINT64_MAX >> GMEM_HYPERCALL_PAGE_BITS) {
+        ret = kvm_gmem_convert_memory(gpa, npages << GMEM_HYPERCALL_PAGE_BITS,
+                                      to_private);
+    } else {
+        trace_kvm_gmem_convert(gpa, UINT64_MAX,
+                               to_private ? "private" : "shared", ret);
+    }
+    return ret == -EINVAL || ret == -EAGAIN ? -ret : ret;
+}
+
+int kvm_gmem_memory_fault(hwaddr gpa, hwaddr size, bool to_private)
+{
+    ConfidentialGuestSupport *cgs = current_machine->cgs;
+    int ret;
+
+    if (cgs &&
+        CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(cgs)->faults_never_convert) {
+        return 0;
+    }
+
+    ret = kvm_convert_memory(gpa, size, to_private);
+    /* Still busy: the access faults again, and asks again. */
+    return ret == -EAGAIN && kvm_gmem_in_place() ? 0 : ret;
+}

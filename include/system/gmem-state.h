@@ -1,0 +1,255 @@
+/*
+ * guest_memfd in-place conversion: the pages of one RAM block
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Description: who sees which page of one RAM block.  Each page is
+ *
+ *   private    private in the kernel;
+ *   withdrawn  shared in the kernel, but the listeners do not have it;
+ *   shared     shared in the kernel, and the listeners have it ("populated").
+ *
+ * To private: shared -> withdrawn (listeners discard) -> ioctl -> private.
+ * To shared:  private -> ioctl -> withdrawn -> listeners populate -> shared.
+ *
+ * Nobody else changes the state of a block.  All offsets and sizes are in
+ * bytes, offsets are offsets into the block (and its guest_memfd), and both
+ * are multiples of the block's page size.
+ *
+ * Locks.  Each GmemState has a lock of its own, held for one attempt over at
+ * most GMEM_STATE_WINDOW bytes and never across a pause.  Order:
+ *
+ *   BQL -> ramlist -> this lock -> locks of the kernel (KVM, mm)
+ *
+ * All functions take the lock themselves; the caller must not hold it, which
+ * means: callbacks (listeners, replay, GmemConvertOps) run with it held, so
+ * they must not take the BQL, must not convert memory and must not call any
+ * function of this header for the same block.
+ */
+
+#ifndef SYSTEM_GMEM_STATE_H
+#define SYSTEM_GMEM_STATE_H
+
+#include "qemu/queue.h"
+#include "system/gmem-convert.h"
+
+/* What one attempt works on at most while it holds the lock */
+#define GMEM_STATE_WINDOW (64ULL * 1024 * 1024)
+
+typedef struct GmemState GmemState;
+typedef struct GmemJob GmemJob;
+typedef struct GmemListener GmemListener;
+
+/**
+ * GmemListener: somebody who wants to have exactly the shared pages
+ *
+ * @offset, @size: the part of the block it listens to
+ * @populate: [@offset, @offset + @size) is shared now.  Returns 0, or -errno
+ *   to refuse, after undoing what it did of this very call.
+ * @discard: [@offset, @offset + @size) is about to become private, or never
+ *   was accepted by all: let go of it before returning.  Cannot fail.
+ * @double_discard_supported: may be told to discard what it does not have; one
+ *   call for all of it at the end instead of one per range
+ *
+ * Ranges are clipped to the listener's part and never empty.  The callbacks
+ * run with the block's lock held, in registration order, from any thread.
+ */
+struct GmemListener {
+    uint64_t offset;
+    uint64_t size;
+    int (*populate)(GmemListener *listener, uint64_t offset, uint64_t size);
+    void (*discard)(GmemListener *listener, uint64_t offset, uint64_t size);
+    bool double_discard_supported;
+    QTAILQ_ENTRY(GmemListener) next;
+};
+
+/**
+ * GmemStateStats: since the block was made
+ *
+ * @conversions: requests carried out in full; those that found nothing to do
+ *   are not counted
+ * @busy_pages, @retries, @calls: see GmemConvertStats
+ * @failures: requests that ended with an error (busy until the deadline or
+ *   until somebody stopped the wait is none), and steps back that failed
+ * @longest_wait_ns: longest time one request waited for busy pages
+ */
+typedef struct GmemStateStats {
+    uint64_t conversions;
+    uint64_t busy_pages;
+    uint64_t retries;
+    uint64_t calls;
+    uint64_t failures;
+    int64_t longest_wait_ns;
+} GmemStateStats;
+
+/**
+ * gmem_state_new: the pages of a new RAM block
+ *
+ * @name: RAM block for messages; copied
+ * @size: of the block, a multiple of @page_size, not 0
+ * @page_size: granularity of conversions, a power of two
+ * @kernel_shared: the file starts shared (INIT_SHARED), else private
+ * @ops, @opaque: see GmemConvertOps; borrowed for the life of the state
+ *
+ * No page is populated until gmem_state_launch().
+ */
+GmemState *gmem_state_new(const char *name, uint64_t size, size_t page_size,
+                          bool kernel_shared, const GmemConvertOps *ops,
+                          void *opaque);
+
+/**
+ * gmem_state_free: there must be neither jobs nor listeners left
+ */
+void gmem_state_free(GmemState *s);
+
+/**
+ * gmem_state_launch: from now on the listeners learn what is shared
+ *
+ * Until then every page is withdrawn or private, and conversions notify
+ * nobody.  All pages that are shared in the kernel become populated.
+ *
+ * Returns 0 (also if already launched), or -errno of the listener that
+ * refused; then nothing has been launched and nobody has anything.
+ */
+int gmem_state_launch(GmemState *s);
+
+/**
+ * gmem_state_register_listener: tell @listener what is shared, now and later
+ *
+ * Returns 0; -EINVAL if the listener's part is empty, not aligned or not
+ * inside the block; or the -errno with which it refused during the replay.
+ * Then it has been told to discard what it had accepted, and is not
+ * registered.
+ */
+int gmem_state_register_listener(GmemState *s, GmemListener *listener);
+
+/**
+ * gmem_state_unregister_listener: it is told to discard all it has
+ */
+void gmem_state_unregister_listener(GmemState *s, GmemListener *listener);
+
+/**
+ * gmem_state_is_populated: is every page of the range shared?
+ *
+ * Private and withdrawn pages are not.  False for a range that is not inside
+ * the block.  The answer may be old as soon as it is given, unless the caller
+ * is a listener that is told of changes.
+ */
+bool gmem_state_is_populated(GmemState *s, uint64_t offset, uint64_t size);
+
+/**
+ * gmem_state_replay: call @fn for each run of pages in a range
+ *
+ * @populated: true for the runs that are shared, false for those that are not
+ * @fn: called in ascending order with the lock held
+ *
+ * Returns 0, the first non-zero answer of @fn, which ends the walk, or -EINVAL
+ * for a range that is not aligned or not inside the block.
+ */
+int gmem_state_replay(GmemState *s, uint64_t offset, uint64_t size,
+                      bool populated,
+                      int (*fn)(void *opaque, uint64_t offset, uint64_t size),
+                      void *opaque);
+
+/**
+ * gmem_state_counts: bytes in each state; does not scan
+ */
+void gmem_state_counts(GmemState *s, uint64_t *shared_bytes,
+                       uint64_t *private_bytes, uint64_t *withdrawn_bytes);
+
+/**
+ * gmem_state_stats: counters since the block was made
+ */
+void gmem_state_stats(GmemState *s, GmemStateStats *stats);
+
+/**
+ * gmem_job_new: a request to convert a range; changes nothing yet
+ *
+ * @timeout_ns: how long it may wait, counted from the first time it has to;
+ *   0 = for ever
+ *
+ * Never NULL.  For a range that is empty, not aligned or not inside the block
+ * the first attempt fails with -EINVAL.
+ *
+ * A job is used by one thread at a time.  From its first attempt to its end it
+ * stands in the block's queue of pending jobs: what it has still to do looks
+ * busy to later jobs, in both directions.
+ */
+GmemJob *gmem_job_new(GmemState *s, uint64_t offset, uint64_t size,
+                      bool to_private, int64_t timeout_ns);
+
+/**
+ * gmem_job_attempt: work on the job without pausing
+ *
+ * The first attempt goes over the whole range, in windows with the lock free
+ * in between (where it ends early if ops->should_stop says so); later ones
+ * make at most one failing call.  However many jobs a block has, it sees at
+ * most one failing retry call per pause: an attempt that comes too early makes
+ * no call at all.
+ *
+ * Returns
+ *   0            done;
+ *   -EAGAIN      not yet: call again after gmem_job_pause_ns();
+ *   -ETIMEDOUT   as -EAGAIN, and the job's time is over; it may be tried
+ *                again, or freed;
+ *   other        -errno, failed for good, see gmem_job_error().
+ *
+ * After 0 and after a failure the job is out of the queue, and another call
+ * gives the same answer again.  Pages that were converted stay so, with one
+ * exception: if a listener refuses to populate pages that this very attempt
+ * made shared, these, and what had not been offered yet, become private again
+ * (the listeners in front discard them first).  If that fails too they stay
+ * withdrawn, and the message says so.
+ */
+int gmem_job_attempt(GmemJob *job);
+
+/**
+ * gmem_job_pause_ns: how long to wait before the next attempt, from now on
+ *
+ * 100 us, doubling up to 10 ms; times the number of pending jobs, which take
+ * turns; not beyond the job's deadline.  0 after an attempt that stopped
+ * between windows.
+ */
+int64_t gmem_job_pause_ns(GmemJob *job);
+
+/**
+ * gmem_job_error: message of a job that has failed, else NULL
+ *
+ * Belongs to the job.
+ */
+const char *gmem_job_error(GmemJob *job);
+
+/**
+ * gmem_job_stats: what the job did so far; belongs to the job
+ */
+const GmemConvertStats *gmem_job_stats(GmemJob *job);
+
+/**
+ * gmem_job_free: drop what is left to do and leave the queue
+ *
+ * Progress is kept.  Pages that the job withdrew and that were not converted
+ * go back to shared, with the listeners told; if one refuses they stay
+ * withdrawn, and ops->warn says so.
+ */
+void gmem_job_free(GmemJob *job);
+
+/**
+ * gmem_state_convert: convert a range and wait for busy pages
+ *
+ * @timeout_ns: as for gmem_job_new()
+ * @stats: optional, what it took
+ * @errp: optional, a message for the caller to g_free(); NULL without one
+ *
+ * The first attempt is made in any case, so that a thread that is kicked all
+ * the time still gets on; ops->should_stop is asked between windows, before
+ * each further attempt and before each slice (of at most 1 ms) of a pause.
+ *
+ * Returns 0; -EAGAIN without a message if pages were busy until the deadline
+ * or until should_stop; or another -errno with a message.  In all cases
+ * nothing is pending afterwards: see gmem_job_free().
+ */
+int gmem_state_convert(GmemState *s, uint64_t offset, uint64_t size,
+                       bool to_private, int64_t timeout_ns,
+                       GmemConvertStats *stats, char **errp);
+
+#endif /* SYSTEM_GMEM_STATE_H */

@@ -1,0 +1,224 @@
+/*
+ * RamDiscardManager for in-place guest_memfd RAM blocks
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/lockable.h"
+#include "qemu/timer.h"
+#include "system/gmem.h"
+#include "system/gmem-rdm.h"
+#include "system/ramblock.h"
+#include "trace.h"
+
+/* One RamDiscardListener as GmemState sees it. */
+typedef struct GmemRdmListener {
+    GmemListener listener;
+    RamDiscardListener *rdl;
+    QLIST_ENTRY(GmemRdmListener) next;
+} GmemRdmListener;
+
+struct GmemRdm {
+    RAMBlock *rb;
+    GmemState *state;
+    /* For look-up by RamDiscardListener only; protected by the BQL. */
+    QLIST_HEAD(, GmemRdmListener) listeners;
+};
+
+/* Set at launch; blocks made later are launched at once.  Under the BQL. */
+static bool gmem_rdm_launched;
+
+GmemRdm *gmem_rdm_new(RAMBlock *rb)
+{
+    GmemRdm *rdm = g_new0(GmemRdm, 1);
+
+    rdm->rb = rb;
+    rdm->state = gmem_state_new(memory_region_name(rb->mr), rb->max_length,
+                                qemu_real_host_page_size(), true,
+                                kvm_gmem_convert_ops(), rb);
+    QLIST_INIT(&rdm->listeners);
+    if (gmem_rdm_launched) {
+        /* Nobody listens yet, so nobody can refuse. */
+        gmem_state_launch(rdm->state);
+    }
+    return rdm;
+}
+
+void gmem_rdm_free(GmemRdm *rdm)
+{
+    g_assert(QLIST_EMPTY(&rdm->listeners));
+    gmem_state_free(rdm->state);
+    g_free(rdm);
+}
+
+bool gmem_rdm_is_populated(GmemRdm *rdm, const MemoryRegionSection *section)
+{
+    uint64_t page_size = qemu_real_host_page_size();
+    uint64_t start = QEMU_ALIGN_DOWN(section->offset_within_region, page_size);
+    uint64_t end = ROUND_UP(section->offset_within_region +
+                            int128_get64(section->size), page_size);
+
+    return gmem_state_is_populated(rdm->state, start, end - start);
+}
+
+typedef struct GmemRdmReplay {
+    MemoryRegionSection *section;
+    ReplayRamDiscardState fn;
+    void *opaque;
+} GmemRdmReplay;
+
+static int gmem_rdm_replay_range(void *opaque, uint64_t offset, uint64_t size)
+{
+    GmemRdmReplay *replay = opaque;
+    MemoryRegionSection tmp = *replay->section;
+
+    if (!memory_region_section_intersect_range(&tmp, offset, size)) {
+        return 0;
+    }
+    return replay->fn(&tmp, replay->opaque);
+}
+
+int gmem_rdm_replay(GmemRdm *rdm, MemoryRegionSection *section, bool populated,
+                    ReplayRamDiscardState fn, void *opaque)
+{
+    GmemRdmReplay replay = { .section = section, .fn = fn, .opaque = opaque };
+
+    return gmem_state_replay(rdm->state, section->offset_within_region,
+                             int128_get64(section->size), populated,
+                             gmem_rdm_replay_range, &replay);
+}
+
+static int gmem_rdm_populate(GmemListener *listener, uint64_t offset,
+                             uint64_t size)
+{
+    GmemRdmListener *l = container_of(listener, GmemRdmListener, listener);
+    MemoryRegionSection tmp = *l->rdl->section;
+
+    if (!memory_region_section_intersect_range(&tmp, offset, size)) {
+        return 0;
+    }
+    return l->rdl->notify_populate(l->rdl, &tmp);
+}
+
+static void gmem_rdm_discard(GmemListener *listener, uint64_t offset,
+                             uint64_t size)
+{
+    GmemRdmListener *l = container_of(listener, GmemRdmListener, listener);
+    MemoryRegionSection tmp = *l->rdl->section;
+
+    if (memory_region_section_intersect_range(&tmp, offset, size)) {
+        l->rdl->notify_discard(l->rdl, &tmp);
+    }
+}
+
+void gmem_rdm_register_listener(GmemRdm *rdm, RamDiscardListener *rdl,
+                                MemoryRegionSection *section)
+{
+    GmemRdmListener *l = g_new0(GmemRdmListener, 1);
+    int ret;
+
+    rdl->section = memory_region_section_new_copy(section);
+    l->rdl = rdl;
+    l->listener.offset = section->offset_within_region;
+    l->listener.size = int128_get64(section->size);
+    l->listener.populate = gmem_rdm_populate;
+    l->listener.discard = gmem_rdm_discard;
+    l->listener.double_discard_supported = rdl->double_discard_supported;
+    QLIST_INSERT_HEAD(&rdm->listeners, l, next);
+
+    ret = gmem_state_register_listener(rdm->state, &l->listener);
+    if (ret) {
+        /* The interface knows no failure; as ram-block-attributes.c. */
+        error_report("RAM block '%s': a listener cannot map the shared pages "
+                     "of [0x%" PRIx64 ", 0x%" PRIx64 "): %s", rdm->rb->idstr,
+                     l->listener.offset,
+                     l->listener.offset + l->listener.size, strerror(-ret));
+        exit(1);
+    }
+}
+
+void gmem_rdm_unregister_listener(GmemRdm *rdm, RamDiscardListener *rdl)
+{
+    GmemRdmListener *l;
+
+    QLIST_FOREACH(l, &rdm->listeners, next) {
+        if (l->rdl == rdl) {
+            break;
+        }
+    }
+    g_assert(l);
+
+    gmem_state_unregister_listener(rdm->state, &l->listener);
+    QLIST_REMOVE(l, next);
+    g_free(l);
+    memory_region_section_free_copy(rdl->section);
+    rdl->section = NULL;
+}
+
+int gmem_rdm_convert(GmemRdm *rdm, const MemoryRegionSection *section,
+                     bool to_private, int64_t timeout_ns, Error **errp)
+{
+    const uint64_t offset = section->offset_within_region;
+    const uint64_t size = int128_get64(section->size);
+    g_autofree char *msg = NULL;
+    GmemConvertStats stats = {};
+    int ret;
+
+    ret = gmem_state_convert(rdm->state, offset, size, to_private, timeout_ns,
+                             &stats, &msg);
+    trace_gmem_rdm_convert(rdm->rb->idstr, offset, size,
+                           to_private ? "private" : "shared", ret, stats.calls,
+                           stats.busy_answers, stats.retries,
+                           stats.longest_wait_ns / SCALE_US);
+    if (msg) {
+        error_setg(errp, "%s", msg);
+    }
+    return ret;
+}
+
+int gmem_rdm_launch_all(void)
+{
+    RAMBlock *rb;
+    int ret;
+
+    gmem_rdm_launched = true;
+    QEMU_LOCK_GUARD(&ram_list.mutex);
+    RAMBLOCK_FOREACH(rb) {
+        if (!ram_block_is_in_place(rb)) {
+            continue;
+        }
+        ret = gmem_state_launch(rb->attributes->gmem->state);
+        if (ret) {
+            error_report("RAM block '%s': a listener cannot map the shared "
+                         "pages: %s", rb->idstr, strerror(-ret));
+            return ret;
+        }
+    }
+    return 0;
+}
+
+int gmem_rdm_share_all(void)
+{
+    RAMBlock *rb;
+
+    QEMU_LOCK_GUARD(&ram_list.mutex);
+    RAMBLOCK_FOREACH(rb) {
+        g_autofree char *msg = NULL;
+        int ret;
+
+        if (!ram_block_is_in_place(rb)) {
+            continue;
+        }
+        ret = gmem_state_convert(rb->attributes->gmem->state, 0,
+                                 rb->max_length, false, 0, NULL, &msg);
+        if (ret) {
+            error_report("RAM block '%s': cannot share all of it: %s",
+                         rb->idstr, msg ? msg : strerror(-ret));
+            return ret;
+        }
+    }
+    return 0;
+}

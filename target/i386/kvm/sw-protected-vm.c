@@ -1,0 +1,207 @@
+/*
+ * x86-sw-protected-vm: a confidential guest that needs no hardware
+ *
+ * KVM_X86_SW_PROTECTED_VM keeps private and shared memory apart as SEV-SNP and
+ * TDX do, but encrypts nothing: it is for developing and testing.  The guest
+ * asks for conversions with KVM_HC_MAP_GPA_RANGE; all of its memory starts
+ * shared.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <linux/kvm.h>
+#include <linux/kvm_para.h>
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "qemu/error-report.h"
+#include "qom/object_interfaces.h"
+#include "exec/cpu-common.h"
+#include "hw/boards.h"
+#include "hw/i386/x86.h"
+#include "migration/blocker.h"
+#include "system/address-spaces.h"
+#include "system/gmem.h"
+#include "system/kvm.h"
+#include "system/kvm_int.h"
+#include "system/memory.h"
+#include "system/runstate.h"
+#include "../confidential-guest.h"
+#include "kvm_i386.h"
+
+#define TYPE_X86_SW_PROTECTED_VM "x86-sw-protected-vm"
+
+/* How long a busy page may hold up one request, in milliseconds. */
+#define SW_PROTECTED_CONVERT_TIMEOUT 1000
+
+OBJECT_DECLARE_SIMPLE_TYPE(X86SwProtectedVm, X86_SW_PROTECTED_VM)
+
+struct X86SwProtectedVm {
+    X86ConfidentialGuest parent_obj;
+    Error *migration_blocker;
+};
+
+OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(X86SwProtectedVm,
+                                          x86_sw_protected_vm,
+                                          X86_SW_PROTECTED_VM,
+                                          X86_CONFIDENTIAL_GUEST,
+                                          { TYPE_USER_CREATABLE }, { })
+
+/* Dual-backed only: memory slots are made private as they are added. */
+static bool sw_protected_share_range(Int128 start, Int128 len,
+                                     const MemoryRegion *mr,
+                                     hwaddr offset_in_region, void *opaque)
+{
+    int *ret = opaque;
+
+    if (memory_region_has_guest_memfd((MemoryRegion *)mr)) {
+        *ret = kvm_convert_memory(int128_get64(start), int128_get64(len),
+                                  false);
+    }
+    return *ret < 0;
+}
+
+static void sw_protected_launch(void *opaque, bool running, RunState state)
+{
+    static bool launched;
+    int ret = 0;
+
+    if (!running || launched) {
+        return;
+    }
+    launched = true;
+
+    WITH_RCU_READ_LOCK_GUARD() {
+        FlatView *view = address_space_to_flatview(&address_space_memory);
+
+        flatview_for_each_range(view, sw_protected_share_range, &ret);
+    }
+    if (ret < 0) {
+        error_report("%s: cannot share the guest's memory at launch: %s",
+                     TYPE_X86_SW_PROTECTED_VM, strerror(-ret));
+        exit(1);
+    }
+}
+
+static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
+{
+    X86SwProtectedVm *vm = X86_SW_PROTECTED_VM(cgs);
+    X86MachineState *x86ms =
+        (X86MachineState *)object_dynamic_cast(OBJECT(current_machine),
+                                               TYPE_X86_MACHINE);
+
+    if (!x86ms) {
+        error_setg(errp, "%s needs an x86 machine", TYPE_X86_SW_PROTECTED_VM);
+        return -EINVAL;
+    }
+
+    /* SMM maps RAM at two addresses; KVM binds a guest_memfd page to one. */
+    if (x86ms->smm == ON_OFF_AUTO_ON) {
+        error_setg(errp, "%s does not support SMM, use -machine smm=off",
+                   TYPE_X86_SW_PROTECTED_VM);
+        return -EINVAL;
+    }
+    x86ms->smm = ON_OFF_AUTO_OFF;
+
+    if (!kvm_enable_hypercall(BIT_ULL(KVM_HC_MAP_GPA_RANGE))) {
+        error_setg(errp, "%s: KVM does not let QEMU handle "
+                   "KVM_HC_MAP_GPA_RANGE", TYPE_X86_SW_PROTECTED_VM);
+        return -EOPNOTSUPP;
+    }
+
+    error_setg(&vm->migration_blocker,
+               "%s: private memory cannot be migrated",
+               TYPE_X86_SW_PROTECTED_VM);
+    if (migrate_add_blocker(&vm->migration_blocker, errp) < 0) {
+        return -EINVAL;
+    }
+
+    if (kvm_gmem_mode() == KVM_GMEM_VM_ATTRIBUTES) {
+        qemu_add_vm_change_state_handler(sw_protected_launch, NULL);
+    }
+
+    cgs->ready = true;
+    return 0;
+}
+
+static int sw_protected_kvm_type(X86ConfidentialGuest *cg)
+{
+    return KVM_X86_SW_PROTECTED_VM;
+}
+
+static bool sw_protected_get_in_place(Object *obj, Error **errp)
+{
+    ConfidentialGuestSupport *cgs = CONFIDENTIAL_GUEST_SUPPORT(obj);
+
+    return cgs->convert_in_place == ON_OFF_AUTO_ON ||
+           (cgs->convert_in_place == ON_OFF_AUTO_AUTO && kvm_gmem_in_place());
+}
+
+static void sw_protected_set_in_place(Object *obj, bool value, Error **errp)
+{
+    ConfidentialGuestSupport *cgs = CONFIDENTIAL_GUEST_SUPPORT(obj);
+
+    if (cgs->ready) {
+        error_setg(errp, "convert-in-place cannot be changed once the guest "
+                   "is set up");
+        return;
+    }
+    cgs->convert_in_place = value ? ON_OFF_AUTO_ON : ON_OFF_AUTO_OFF;
+}
+
+static void sw_protected_get_timeout(Object *obj, Visitor *v, const char *name,
+                                     void *opaque, Error **errp)
+{
+    ConfidentialGuestSupport *cgs = CONFIDENTIAL_GUEST_SUPPORT(obj);
+
+    visit_type_uint32(v, name, &cgs->convert_timeout, errp);
+}
+
+static void sw_protected_set_timeout(Object *obj, Visitor *v, const char *name,
+                                     void *opaque, Error **errp)
+{
+    ConfidentialGuestSupport *cgs = CONFIDENTIAL_GUEST_SUPPORT(obj);
+    uint32_t value;
+
+    if (visit_type_uint32(v, name, &value, errp)) {
+        qatomic_set(&cgs->convert_timeout, value);
+    }
+}
+
+static void x86_sw_protected_vm_class_init(ObjectClass *oc, const void *data)
+{
+    ConfidentialGuestSupportClass *klass =
+        CONFIDENTIAL_GUEST_SUPPORT_CLASS(oc);
+    X86ConfidentialGuestClass *x86_klass = X86_CONFIDENTIAL_GUEST_CLASS(oc);
+
+    klass->kvm_init = sw_protected_kvm_init;
+    klass->can_convert_in_place = true;
+    klass->faults_never_convert = true;
+    x86_klass->kvm_type = sw_protected_kvm_type;
+
+    object_class_property_add_bool(oc, "convert-in-place",
+                                   sw_protected_get_in_place,
+                                   sw_protected_set_in_place);
+    object_class_property_set_description(oc, "convert-in-place",
+        "convert memory in the pages of one guest_memfd");
+    object_class_property_add(oc, "convert-timeout", "uint32",
+                              sw_protected_get_timeout,
+                              sw_protected_set_timeout, NULL, NULL);
+    object_class_property_set_description(oc, "convert-timeout",
+        "how long busy pages may hold up one conversion, in ms (0: for ever)");
+}
+
+static void x86_sw_protected_vm_init(Object *obj)
+{
+    ConfidentialGuestSupport *cgs = CONFIDENTIAL_GUEST_SUPPORT(obj);
+
+    cgs->require_guest_memfd = true;
+    cgs->convert_timeout = SW_PROTECTED_CONVERT_TIMEOUT;
+}
+
+static void x86_sw_protected_vm_finalize(Object *obj)
+{
+    X86SwProtectedVm *vm = X86_SW_PROTECTED_VM(obj);
+
+    migrate_del_blocker(&vm->migration_blocker);
+}
