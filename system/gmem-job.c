@@ -356,11 +356,13 @@ static int job_attempted(GmemJob *job, bool paced, bool failing)
     if (paced) {
         gmem_convert_delayed(&job->convert);
         now = s->ops->now(s->opaque);
-        pause = gmem_convert_pause_ns(&job->convert);
-        job->not_before_ns = now + pause;
         if (failing) {
+            pause = gmem_convert_pause_ns(&job->convert);
             job->not_before_ns = now + pause * s->nr_jobs;
             s->retry_after_ns = MAX(s->retry_after_ns, now + pause);
+        } else {
+            /* It waits for another job, and to look again costs no call */
+            job->not_before_ns = now + GMEM_PAUSE_SLICE_NS;
         }
     }
     return job_is_late(job) ? -ETIMEDOUT : -EAGAIN;
@@ -414,14 +416,16 @@ static int job_retry(GmemJob *job)
     uint64_t cursor = convert->cursor;
     uint64_t pos = cursor;
     uint64_t limit = end;
+    bool around = false;
     bool failing = false;
     GmemRange r;
 
     while (!failing && !convert->err) {
         if (!gmem_ranges_next(convert->todo, pos, limit, &r)) {
-            if (limit == cursor) {
+            if (around) {
                 break;
             }
+            around = true;
             pos = convert->start;
             limit = cursor;
             continue;
@@ -445,6 +449,7 @@ int gmem_job_attempt(GmemJob *job)
     GmemState *s = job->s;
     GmemConvertJob *convert = &job->convert;
     int64_t not_before;
+    bool retry;
     int ret;
 
     if (job->finished) {
@@ -457,10 +462,8 @@ int gmem_job_attempt(GmemJob *job)
         job->queued = true;
     }
     not_before = job->not_before_ns;
-    if (convert->fresh < convert->start + convert->size) {
-        ret = 0;
-    } else {
-        ret = 1;
+    retry = convert->fresh == convert->start + convert->size;
+    if (retry) {
         not_before = MAX(not_before, s->retry_after_ns);
     }
     if (not_before && s->ops->now(s->opaque) < not_before) {
@@ -469,7 +472,7 @@ int gmem_job_attempt(GmemJob *job)
         ret = job_is_late(job) ? -ETIMEDOUT : -EAGAIN;
     } else {
         job->not_before_ns = 0;
-        ret = ret ? job_retry(job) : job_first(job);
+        ret = retry ? job_retry(job) : job_first(job);
     }
     gmem_state_unlock(s);
     return ret;

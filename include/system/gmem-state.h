@@ -207,8 +207,8 @@ int gmem_job_attempt(GmemJob *job);
  * gmem_job_pause_ns: how long to wait before the next attempt, from now on
  *
  * 100 us, doubling up to 10 ms; times the number of pending jobs, which take
- * turns; not beyond the job's deadline.  0 after an attempt that stopped
- * between windows.
+ * turns; 1 ms for a job that only waits for another one; not beyond the job's
+ * deadline.  0 after an attempt that stopped between windows.
  */
 int64_t gmem_job_pause_ns(GmemJob *job);
 

@@ -95,11 +95,15 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
         return -EINVAL;
     }
 
-    /* SMM maps RAM at two addresses; KVM binds a guest_memfd page to one. */
+    /*
+     * SMM maps RAM at two addresses; KVM binds a guest_memfd page to one.
+     * Exit here: no other accelerator could run the guest, and the caller
+     * would bury the reason under a second message.
+     */
     if (x86ms->smm == ON_OFF_AUTO_ON) {
-        error_setg(errp, "%s does not support SMM, use -machine smm=off",
-                   TYPE_X86_SW_PROTECTED_VM);
-        return -EINVAL;
+        error_report("%s does not support SMM, use -machine smm=off",
+                     TYPE_X86_SW_PROTECTED_VM);
+        exit(1);
     }
     x86ms->smm = ON_OFF_AUTO_OFF;
 
