@@ -1,0 +1,227 @@
+/*
+ * Description: many threads on one RAM block, in opposite directions, over
+ * ranges of their own and over common ones, with pages that are busy for a
+ * while and listeners that come and go.  Neither the fake kernel nor the
+ * listeners have a lock: under TSan this test shows that the block's does it.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "fake-kernel.h"
+
+enum {
+    THREADS = 4,
+    OWN = 64,               /* pages that only one thread converts */
+    COMMON = 128,           /* pages that all convert, at the end */
+    PAGES = THREADS * OWN + COMMON,
+    ROUNDS = 200,
+};
+
+typedef struct ThreadListener {
+    GmemListener l;
+    FakeKernel *k;
+    bool has[PAGES];
+} ThreadListener;
+
+typedef struct Shared {
+    FakeKernel *k;
+    GmemState *s;
+    ThreadListener steady;
+    gint done;
+    unsigned seed;          /* of the holds, used under the block's lock */
+} Shared;
+
+typedef struct Thread {
+    Shared *sh;
+    GThread *thread;
+    int nr;
+    guint32 seed;
+    unsigned timeouts;
+} Thread;
+
+static int populate(GmemListener *l, uint64_t offset, uint64_t size)
+{
+    ThreadListener *t = container_of(l, ThreadListener, l);
+    uint64_t i;
+
+    for (i = offset / PAGE; i < (offset + size) / PAGE; i++) {
+        g_assert_false(t->has[i]);
+        g_assert_false(t->k->priv[i]);
+        t->has[i] = true;
+    }
+    return 0;
+}
+
+static void discard(GmemListener *l, uint64_t offset, uint64_t size)
+{
+    ThreadListener *t = container_of(l, ThreadListener, l);
+    uint64_t i;
+
+    for (i = offset / PAGE; i < (offset + size) / PAGE; i++) {
+        g_assert_true(t->has[i]);
+        t->has[i] = false;
+    }
+}
+
+static void listener_init(ThreadListener *t, FakeKernel *k)
+{
+    memset(t, 0, sizeof(*t));
+    t->k = k;
+    t->l.size = PAGES * PAGE;
+    t->l.populate = populate;
+    t->l.discard = discard;
+}
+
+/* Now and then somebody takes a page just before it is asked for */
+static void take_page(FakeKernel *k, uint64_t offset, uint64_t size,
+                      bool to_private)
+{
+    Shared *sh = k->hook_opaque;
+    uint64_t i;
+
+    for (i = offset / PAGE; i < (offset + size) / PAGE && to_private; i++) {
+        g_assert_false(sh->steady.has[i]);
+    }
+    sh->seed = sh->seed * 1103515245 + 12345;
+    if ((sh->seed >> 16) % 8 == 0) {
+        i = offset / PAGE + (sh->seed >> 20) % (size / PAGE);
+        k->held[i] = g_get_monotonic_time() * 1000 +
+                     (sh->seed >> 8) % (MS / 2);
+    }
+}
+
+static gpointer converter(gpointer opaque)
+{
+    Thread *t = opaque;
+    g_autoptr(GRand) rnd = g_rand_new_with_seed(t->seed);
+    Shared *sh = t->sh;
+    int round;
+
+    for (round = 0; round < ROUNDS; round++) {
+        bool to_private = g_rand_boolean(rnd);
+        bool own = g_rand_int_range(rnd, 0, 3);
+        uint64_t base = own ? t->nr * OWN : THREADS * OWN;
+        uint64_t limit = own ? OWN : COMMON;
+        uint64_t page = g_rand_int_range(rnd, 0, limit);
+        uint64_t n = g_rand_int_range(rnd, 1, limit - page + 1), i;
+        int64_t timeout = g_rand_int_range(rnd, 0, 8) ? 0 : MS;
+        int ret = gmem_state_convert(sh->s, (base + page) * PAGE, n * PAGE,
+                                     to_private, timeout, NULL, NULL);
+
+        if (ret == -EAGAIN) {
+            g_assert_cmpint(timeout, !=, 0);
+            t->timeouts++;
+            continue;
+        }
+        g_assert_cmpint(ret, ==, 0);
+        for (i = base + page; own && i < base + page + n; i++) {
+            g_assert_cmpint(sh->k->priv[i], ==, to_private);
+        }
+        if (own) {
+            g_assert_cmpint(gmem_state_is_populated(sh->s, (base + page) * PAGE,
+                                                    n * PAGE), ==, !to_private);
+        }
+    }
+    return NULL;
+}
+
+static int count(void *opaque, uint64_t offset, uint64_t size)
+{
+    uint64_t *sum = opaque;
+
+    *sum += size;
+    return 0;
+}
+
+/* Hotplug of a device, and the BQL's threads that only look */
+static gpointer visitor(gpointer opaque)
+{
+    Shared *sh = opaque;
+    g_autofree ThreadListener *t = g_new(ThreadListener, 1);
+    uint64_t sum, shared_bytes, private_bytes, withdrawn_bytes;
+    GmemStateStats st;
+    int i;
+
+    while (!g_atomic_int_get(&sh->done)) {
+        listener_init(t, sh->k);
+        g_assert_cmpint(gmem_state_register_listener(sh->s, &t->l), ==, 0);
+        sum = 0;
+        gmem_state_replay(sh->s, 0, PAGES * PAGE, true, count, &sum);
+        g_assert_cmpuint(sum, <=, PAGES * PAGE);
+        gmem_state_counts(sh->s, &shared_bytes, &private_bytes,
+                          &withdrawn_bytes);
+        g_assert_cmpuint(shared_bytes + private_bytes + withdrawn_bytes, ==,
+                         PAGES * PAGE);
+        gmem_state_stats(sh->s, &st);
+        gmem_state_unregister_listener(sh->s, &t->l);
+        for (i = 0; i < PAGES; i++) {
+            g_assert_false(t->has[i]);
+        }
+        g_usleep(100);
+    }
+    return NULL;
+}
+
+static void check_end(Shared *sh)
+{
+    uint64_t shared_bytes, private_bytes, withdrawn_bytes, i, n = 0;
+
+    gmem_state_counts(sh->s, &shared_bytes, &private_bytes, &withdrawn_bytes);
+    g_assert_cmpuint(withdrawn_bytes, ==, 0);
+    g_assert_cmpuint(private_bytes, ==, fake_count_private(sh->k) * PAGE);
+    for (i = 0; i < PAGES; i++) {
+        g_assert_cmpint(sh->steady.has[i], ==, !sh->k->priv[i]);
+        g_assert_cmpint(gmem_state_is_populated(sh->s, i * PAGE, PAGE), ==,
+                        !sh->k->priv[i]);
+        n += sh->steady.has[i];
+    }
+    g_assert_cmpuint(n * PAGE, ==, shared_bytes);
+}
+
+static void test_hammer(void)
+{
+    Shared sh = { };
+    Thread threads[THREADS];
+    GThread *visit;
+    GmemStateStats st;
+    unsigned timeouts = 0;
+    int i;
+
+    sh.k = fake_new(PAGES, false);
+    sh.k->threads = true;
+    sh.k->hook = take_page;
+    sh.k->hook_opaque = &sh;
+    sh.seed = g_test_rand_int();
+    sh.s = gmem_state_new("ram0", PAGES * PAGE, PAGE, true, &fake_ops, sh.k);
+    listener_init(&sh.steady, sh.k);
+    g_assert_cmpint(gmem_state_register_listener(sh.s, &sh.steady.l), ==, 0);
+    g_assert_cmpint(gmem_state_launch(sh.s), ==, 0);
+    for (i = 0; i < THREADS; i++) {
+        threads[i] = (Thread) { &sh, .nr = i, .seed = g_test_rand_int() };
+        threads[i].thread = g_thread_new("vcpu", converter, &threads[i]);
+    }
+    visit = g_thread_new("hotplug", visitor, &sh);
+    for (i = 0; i < THREADS; i++) {
+        g_thread_join(threads[i].thread);
+        timeouts += threads[i].timeouts;
+    }
+    g_atomic_int_set(&sh.done, 1);
+    g_thread_join(visit);
+    check_end(&sh);
+    gmem_state_stats(sh.s, &st);
+    g_assert_cmpuint(st.failures, ==, 0);
+    g_assert_cmpuint(st.busy_pages, >, 0);
+    g_test_message("%" PRIu64 " calls, %" PRIu64 " busy, %" PRIu64
+                   " retries, %u timeouts", st.calls, st.busy_pages, st.retries,
+                   timeouts);
+    gmem_state_unregister_listener(sh.s, &sh.steady.l);
+    gmem_state_free(sh.s);
+    fake_free(sh.k);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/gmem-threads/hammer", test_hammer);
+    return g_test_run();
+}
