@@ -37,8 +37,8 @@ fetch_qemu() {
         say "QEMU $QEMU_VERSION is here already"
         return
     fi
-    apt_lists
-    (cd "$PART" && apt_private apt-get source -q --download-only "$QEMU_PACKAGE=$QEMU_PACKAGE_VERSION") ||
+    apt_lists sources
+    (cd "$PART" && apt_private sources apt-get source -q --download-only "$QEMU_PACKAGE=$QEMU_PACKAGE_VERSION") ||
         die "the mirror does not give $QEMU_PACKAGE $QEMU_PACKAGE_VERSION ($QEMU_SUITE)" \
             "$(elsewhere "$QEMU_VERSION" "$QEMU_RELEASES" QEMU_SRC)"
     take "$QEMU_DSC" "$QEMU_DSC_SHA256"
@@ -50,11 +50,11 @@ fetch_qemu() {
 # it.  tree.sh sees linux.other and insists that our series applies as it is.
 fetch_linux_other() {
     local version
-    version=$(apt_private apt-cache madison "$LINUX_PACKAGE" |
-        awk -F' *[|] *' '{ print $2 }' | grep "^${LINUX_VERSION%.*}\." | sort -V | tail -n 1)
+    version=$(apt_private sources apt-cache madison "$LINUX_PACKAGE" |
+        awk -F' *[|] *' '/ Packages$/ { print $2 }' | grep "^${LINUX_VERSION%.*}\." | sort -V | tail -n 1)
     [ -n "$version" ] || return 1
     say "WARNING: $LINUX_PACKAGE $LINUX_PACKAGE_VERSION is gone; taking $version instead"
-    (cd "$PART" && apt_private apt-get download -q "$LINUX_PACKAGE=$version") || return 1
+    (cd "$PART" && apt_private sources apt-get download -q "$LINUX_PACKAGE=$version") || return 1
     mv "$PART/${LINUX_PACKAGE}_${version}_all.deb" "$DOWNLOAD/linux-other.deb"
     printf '%s\n' "$version" >"$DOWNLOAD/linux.other"
 }
@@ -65,8 +65,8 @@ fetch_linux() {
         rm -f "$DOWNLOAD/linux.other"
         return
     fi
-    apt_lists
-    if (cd "$PART" && apt_private apt-get download -q "$LINUX_PACKAGE=$LINUX_PACKAGE_VERSION"); then
+    apt_lists sources
+    if (cd "$PART" && apt_private sources apt-get download -q "$LINUX_PACKAGE=$LINUX_PACKAGE_VERSION"); then
         take "$LINUX_DEB" "$LINUX_DEB_SHA256"
         rm -f "$DOWNLOAD/linux.other"
     else
@@ -76,14 +76,18 @@ fetch_linux() {
     fi
 }
 
+# From the machine's own suite, Debian 12.
+download_data() {
+    (cd "$PART/roms" && apt-get -o APT::Sandbox::User="$(id -un)" download -q qemu-system-data)
+}
+
 # The source without blobs has no option ROMs.  They are taken out of the
 # packages; nothing is installed but seabios.
 fetch_roms() {
     local dir=$BUILD/roms.new rom
-    apt_lists
     rm -rf "$dir" "$PART/roms"
     mkdir -p "$dir" "$PART/roms"
-    (cd "$PART/roms" && apt-get download -q qemu-system-data) ||
+    download_data || { [ "$(id -u)" -eq 0 ] && apt-get update -q && download_data; } ||
         die "the package qemu-system-data cannot be fetched" "call 'apt-get update' as root, then the same command again"
     dpkg-deb -x "$PART"/roms/qemu-system-data_*.deb "$PART/roms/x"
     for rom in linuxboot_dma.bin kvmvapic.bin multiboot_dma.bin pvh.bin; do

@@ -49,8 +49,11 @@ stamp_set() {
 # --- the lock -------------------------------------------------------------
 
 take_lock() {
-    mkdir -p "$BUILD" "$LOG" 2>/dev/null ||
-        die "cannot write to $(rel "$BUILD")/" "give this user write access to the checkout"
+    if ! mkdir -p "$BUILD" "$LOG" 2>/dev/null || [ ! -w "$BUILD" ] ||
+        { [ -e "$BUILD/.lock" ] && [ ! -w "$BUILD/.lock" ]; }; then
+        die "$(id -un) cannot write to $(rel "$BUILD")/" \
+            "use a checkout of your own, or go on as the user who made build/ ($(stat -c %U "$BUILD" 2>/dev/null || echo '?'))"
+    fi
     exec 9>>"$BUILD/.lock"
     if ! flock -n 9; then
         say "another ./run works in this checkout ($(cat "$BUILD/.lock-owner" 2>/dev/null)); waiting for it"
@@ -58,6 +61,7 @@ take_lock() {
         flock 9
     fi
     printf 'pid %s: %s\n' "$$" "$*" >"$BUILD/.lock-owner"
+    trap step_interrupted INT TERM
 }
 
 drop_lock() { exec 9>&-; }
@@ -89,14 +93,15 @@ step_progress() {
 
 step_monitor() {
     local kind=$1 log=$2 title=$3 start=$SECONDS last=0 now text
-    while sleep 1; do
+    # Ends by itself should the script be killed outright.
+    while sleep 1 && kill -0 $$ 2>/dev/null; do
         now=$((SECONDS - start))
         if [ -t 1 ]; then
-            text=$(step_progress "$kind" "$log")
+            text=$(step_progress "$kind" "$log" || true)
             printf '\r[%d] %s ... %s %s \033[K' "$STEP_NO" "$title" "$(minutes "$now")" "$text"
         elif [ $((now - last)) -ge 20 ]; then
             last=$now
-            text=$(step_progress "$kind" "$log")
+            text=$(step_progress "$kind" "$log" || true)
             printf '\n      %s %s' "$(minutes "$now")" "$text"
         fi
     done
@@ -133,7 +138,8 @@ step() {
     trap step_interrupted INT TERM
     setsid "$@" >"$log" 2>&1 </dev/null &
     STEP_PID=$!
-    step_monitor "$kind" "$log" "$title" &
+    # Without the lock: it may sleep a second longer than we live.
+    step_monitor "$kind" "$log" "$title" 9>&- &
     STEP_MONITOR=$!
     wait "$STEP_PID" || rc=$?
     STEP_PID=

@@ -51,11 +51,11 @@ install_plain() {
 install_backports() {
     local dir=$BUILD/download/backports p debs=()
     export DEBIAN_FRONTEND=noninteractive
-    apt_lists
+    apt_lists backports
     rm -rf "$dir"
     mkdir -p "$dir"
     for p in $1; do
-        (cd "$dir" && apt_private apt-get download -q -t bookworm-backports "$p")
+        (cd "$dir" && apt_private backports apt-get download -q "$p")
     done
     debs=("$dir"/*.deb)
     apt-get install -y -q --no-install-recommends "${debs[@]}"

@@ -18,8 +18,8 @@ struct GmemJob {
     GmemState *s;
     GmemConvertJob convert;
     GmemConvertStats counted;   /* part that is in the block's counters */
-    GArray *withdrew;           /* what it took from the listeners, and is
-                                   not converted */
+    /* What it took from the listeners, and is not converted */
+    GArray *withdrew;
     GArray *flipped;            /* what this window made shared */
     int64_t timeout_ns;
     int64_t not_before_ns;

@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# ./run test [--full]: quick tests first, the lab last.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$SCRIPTS/ensure.sh"
+
+full=
+case ${1:-} in
+'') ;;
+--full) full=1 ;;
+*) die "usage: ./run test [--full]" ;;
+esac
+
+PASSED=0
+FAILED=0
+SKIPPED=0
+SUMMARY=()
+
+# count LOG: passed, failed and skipped among a log's TAP lines.
+count() {
+    awk '
+        /^not ok( |$)/ { failed++; next }
+        /^ok( |$)/ { if (toupper($0) ~ /# *SKIP/) skipped++; else passed++; next }
+        /^1\.\.0 *# *SKIP/ { skipped++ }
+        END { print passed + 0, failed + 0, skipped + 0 }' "$1"
+}
+
+# part NAME TITLE COMMAND...: a step whose output is TAP.  It never ends the
+# run: all parts are to be seen in one go.
+part() {
+    local name=$1 title=$2 rc=0 passed failed skipped log=$LOG/$1.log
+    shift 2
+    STEP_KEEP_GOING=1 step "$name" "$title" tap "$@" || rc=$?
+    read -r passed failed skipped < <(count "$log")
+    if [ "$failed" -eq 0 ] && { [ "$rc" -ne 0 ] || [ $((passed + skipped)) -eq 0 ]; }; then
+        failed=1
+        printf '      it ended with code %d and named no failed test; the last lines of %s:\n' "$rc" "$(rel "$log")"
+        tail -n 10 "$log" | cut -c1-300 | sed 's/^/  | /'
+    elif [ "$failed" -gt 0 ]; then
+        grep -A 8 '^not ok' "$log" | grep -E '^(not ok|#)' | cut -c1-300 | sed -n '1,40s/^/  | /p'
+        printf '      the whole log: %s\n' "$(rel "$log")"
+    fi
+    PASSED=$((PASSED + passed))
+    FAILED=$((FAILED + failed))
+    SKIPPED=$((SKIPPED + skipped))
+    SUMMARY+=("$title: $passed passed, $failed failed, $skipped skipped ($(minutes "$STEP_TIME"))")
+}
+
+begin "test${full:+ --full}"
+ensure_packages
+part test-lint "shellcheck" "$SCRIPTS/lint.sh"
+part test-queue-tools "queue tooling" "$ROOT/tests/queue/roundtrip.sh"
+
+ensure_tree qemu
+part test-queue-qemu "queue of QEMU" "$SCRIPTS/queue.sh" check qemu
+ensure_host
+part test-unit "unit tests" "$SCRIPTS/meson-tap.sh" "$BUILD/host"
+ensure_host_san
+part test-unit-san "unit tests with sanitizers" "$SCRIPTS/meson-tap.sh" "$BUILD/host-san"
+
+ensure_tree linux
+part test-queue-linux "queue of Linux" "$SCRIPTS/queue.sh" check linux
+ensure_linux
+ensure_qemu
+lab=core
+if [ -n "$full" ]; then
+    ensure_linux_base
+    lab=full
+fi
+ensure_lab
+part test-lab "lab ($lab)" "$ROOT/tests/lab/lab.sh" test "$lab"
+
+if [ -n "$full" ]; then
+    part test-each-linux "every patch of Linux builds" "$SCRIPTS/queue.sh" check linux --each
+    part test-each-qemu "every patch of QEMU builds" "$SCRIPTS/queue.sh" check qemu --each
+fi
+
+say
+printf '%s\n' "${SUMMARY[@]}"
+say "$PASSED passed, $FAILED failed, $SKIPPED skipped"
+[ "$FAILED" -eq 0 ]

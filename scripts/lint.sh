@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# lint.sh: shellcheck of every shell script of this repository, as TAP.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+cd "$ROOT"
+n=0
+bad=0
+while read -r f; do
+    # By name or by the first line: run and .ci/run have no suffix.
+    [[ $f = *.sh ]] || [[ $(sed -n '1{/^#!.*sh$/p}' "$f" | tr -d '\0') ]] || continue
+    n=$((n + 1))
+    if out=$(shellcheck -x "$f" 2>&1); then
+        say "ok $n - shellcheck $f"
+    else
+        bad=1
+        say "not ok $n - shellcheck $f"
+        printf '%s\n' "$out" | sed 's/^/# /'
+    fi
+done < <(find . -name build -prune -o -name .git -prune -o -type f -size -256k -print | sed 's|^\./||' | sort)
+say "1..$n"
+exit $bad
