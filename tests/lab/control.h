@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the payload may ask for: one request line, one answer line ("ok ...",
+ * "error ...").  Numbers are decimal or 0x...; N counts 4 KiB pages.
+ *
+ *   hello                     -> hello
+ *   state GPA N [STRIDE]      -> P512, S1P3: the kernel's state, by a probe
+ *   peek GPA                  -> the 64-bit word there, or SIGBUS
+ *   poke GPA VALUE            -> or SIGBUS
+ *   fill GPA N SEED [STEP]    write the pattern (pattern.h), every STEPth page
+ *   check GPA N SEED [STEP]   -> match, or where it differs
+ *   access GPA                -> what each of the host's ways to a page gives
+ *   offset GPA, inode GPA     -> the place in its guest_memfd
+ *   pin GPA N MS|hold         hold pages, MS from the next "mark"
+ *   unpin                     give all held pages back
+ *   mark                      start the clock of pins and trace
+ *   since [HELD]              -> calls=, eagain=, ... since the mark; rest-ms=:
+ *                             when all but HELD (1) pages were done
+ *   after WHEN state GPA N STRIDE WANT
+ *                             probe again and again until the state is WANT
+ *                             or no page is held any more
+ *   after WHEN stop MS        stop the VM, and continue it MS later
+ *   after WHEN quit           end QEMU
+ *                             WHEN: milliseconds from the mark, or "busy":
+ *                             30 ms behind the first EAGAIN since the mark
+ *   result                    wait for the next "after" to be done -> ms=...
+ *   memory                    -> guest memory in the host: gmem=, other=, peak=
+ *   hmp COMMAND               -> QEMU's answer, lines joined by "; "
+ */
+#ifndef LAB_CONTROL_H
+#define LAB_CONTROL_H
+
+#include "qtrace.h"
+#include "vm.h"
+
+typedef struct Control Control;
+
+Control *control_new(Vm *vm, QTrace *trace);
+void control_free(Control *c);
+
+/*
+ * control_request: serve one request line.
+ *
+ * Returns the answer without newline, or NULL when it comes later from
+ * control_tick() ("result").  Free with g_free.
+ */
+char *control_request(Control *c, const char *line);
+
+/*
+ * control_tick: do what is due; to be called every few milliseconds while
+ * control_busy().  Returns a delayed answer or NULL.
+ */
+char *control_tick(Control *c);
+bool control_busy(Control *c);
+
+/* control_quit_ms: how long QEMU took to end after "quit"; -1: not asked. */
+double control_quit_ms(Control *c);
+
+#endif

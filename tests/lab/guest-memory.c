@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The guest's memory as the host sees it; see guest-memory.h. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include "guest-memory.h"
+#include "pattern.h"
+
+#define HMP_MS      5000
+
+struct GuestMemory {
+    Vm *vm;
+    GPtrArray *files;       /* GmemFile; taken at the first request */
+    uint64_t other_base;    /* KiB that QEMU itself needs; 0: not known yet */
+    uint64_t peak;          /* KiB */
+};
+
+GuestMemory *guest_memory_new(Vm *vm)
+{
+    GuestMemory *m = g_new0(GuestMemory, 1);
+
+    m->vm = vm;
+    return m;
+}
+
+void guest_memory_free(GuestMemory *m)
+{
+    if (m) {
+        g_clear_pointer(&m->files, g_ptr_array_unref);
+        g_free(m);
+    }
+}
+
+static bool take_files(GuestMemory *m, char **error)
+{
+    if (!m->files) {
+        m->files = gmem_files_open(m->vm->pid, error);
+    }
+    return m->files != NULL;
+}
+
+bool guest_memory_find(GuestMemory *m, uint64_t gpa, GuestPlace *p,
+                       char **error)
+{
+    g_autofree char *command = g_strdup_printf("gpa2hva 0x%" PRIx64, gpa);
+    g_autofree char *reply = vm_hmp(m->vm, command, HMP_MS);
+    const char *is = reply ? strstr(reply, ") is 0x") : NULL;
+    uint64_t dev, ino;
+
+    if (!is) {
+        *error = g_strdup_printf("%s: %s", command,
+                                 reply ? reply : "the monitor is silent");
+        return false;
+    }
+    p->hva = strtoull(is + strlen(") is "), NULL, 16);
+    if (!take_files(m, error)) {
+        return false;
+    }
+    if (!gmem_resolve_hva(m->vm->pid, p->hva, &dev, &ino, &p->offset)) {
+        *error = g_strdup_printf("nothing is mapped at 0x%" PRIx64 " in QEMU",
+                                 p->hva);
+        return false;
+    }
+    p->file = ino ? gmem_file_by_inode(m->files, dev, ino) : NULL;
+    return true;
+}
+
+static char *failed(char *error)
+{
+    char *answer = g_strdup_printf("error %s", error);
+
+    g_free(error);
+    return answer;
+}
+
+char *guest_memory_runs(const GuestPlace *p, uint64_t npages, uint64_t stride,
+                        char **error)
+{
+    g_autofree char *states = NULL;
+    size_t n;
+
+    if (!p->file) {
+        *error = g_strdup("this page is not in a mapped guest_memfd");
+        return NULL;
+    }
+    n = gmem_probe(p->file, p->offset, npages, stride, &states, error);
+    return n ? gmem_runs(states, n) : NULL;
+}
+
+/*
+ * How many of @npages lie in the same file from @p on.  Memory without a
+ * file is taken to go on as far as it is asked for.
+ */
+static uint64_t pages_here(const GuestPlace *p, uint64_t npages)
+{
+    return p->file ? MIN(npages, (p->file->size - p->offset) / LAB_PAGE_SIZE)
+                   : npages;
+}
+
+char *guest_memory_state(GuestMemory *m, uint64_t gpa, uint64_t npages,
+                         uint64_t stride)
+{
+    g_autoptr(GString) all = g_string_new(NULL);
+    g_autofree char *runs = NULL;
+    char *error = NULL;
+
+    while (npages) {
+        g_autofree char *states = NULL;
+        GuestPlace p;
+        uint64_t here;
+        size_t n = 0;
+
+        if (!guest_memory_find(m, gpa, &p, &error)) {
+            return failed(error);
+        }
+        if (!p.file) {
+            return g_strdup("error this page is not in a mapped guest_memfd");
+        }
+        here = pages_here(&p, npages);
+        n = gmem_probe(p.file, p.offset, here, stride, &states, &error);
+        if (!n) {
+            return failed(error);
+        }
+        g_string_append_len(all, states, n);
+        gpa += here * LAB_PAGE_SIZE;
+        npages -= here;
+    }
+    runs = gmem_runs(all->str, all->len);
+    return g_strdup_printf("ok %s", runs);
+}
+
+/* --- data ------------------------------------------------------------- */
+
+/* A walk over pattern words of one file; volatile for lab_guard(). */
+typedef struct Walk {
+    volatile uint64_t *map; /* of the first page; NULL: through QEMU */
+    pid_t pid;
+    uint64_t hva;
+    uint64_t gpa;
+    uint64_t npages;
+    uint64_t seed;
+    uint64_t step;
+    bool write;
+    volatile uint64_t at;   /* gpa of the word in work */
+    volatile uint64_t saw;
+    volatile int error;     /* errno of the way through QEMU */
+    volatile bool differs;
+} Walk;
+
+/*
+ * Memory that is not a mapped guest_memfd (each state backed by its own page)
+ * can only be reached through QEMU's address space.
+ */
+static bool remote_word(Walk *w, uint64_t distance, uint64_t *value)
+{
+    struct iovec here = { value, 8 };
+    struct iovec there = { (void *)(w->hva + distance), 8 };
+    ssize_t n = w->write ? process_vm_writev(w->pid, &here, 1, &there, 1, 0)
+                         : process_vm_readv(w->pid, &here, 1, &there, 1, 0);
+
+    if (n != 8) {
+        w->error = n < 0 ? errno : EIO;
+    }
+    return n == 8;
+}
+
+static bool walk_word(Walk *w, uint64_t distance, uint64_t want)
+{
+    uint64_t value = want;
+
+    if (!w->map) {
+        if (!remote_word(w, distance, &value)) {
+            return false;
+        }
+    } else if (w->write) {
+        w->map[distance / 8] = want;
+    } else {
+        value = w->map[distance / 8];
+    }
+    w->saw = value;
+    w->differs = value != want;
+    return !w->differs;
+}
+
+static void walk(void *opaque)
+{
+    Walk *w = opaque;
+
+    for (uint64_t i = 0; i < w->npages; i += w->step) {
+        for (unsigned k = 0; k < LAB_PATTERN_WORDS; k++) {
+            uint64_t distance = i * LAB_PAGE_SIZE + lab_pattern_offset(k);
+
+            w->at = w->gpa + distance;
+            if (!walk_word(w, distance, lab_pattern(w->seed, w->at))) {
+                return;
+            }
+        }
+    }
+}
+
+/* Run the pattern over [gpa, npages); NULL: all well, else what was seen. */
+static char *walk_range(GuestMemory *m, uint64_t gpa, uint64_t npages,
+                        uint64_t seed, uint64_t step, bool write,
+                        bool *differs)
+{
+    *differs = false;
+    while (npages) {
+        char *error = NULL;
+        GuestPlace p;
+        Walk w;
+
+        if (!guest_memory_find(m, gpa, &p, &error)) {
+            return error;
+        }
+        w = (Walk) {
+            .map = p.file && p.file->map
+                   ? (volatile uint64_t *)(p.file->map + p.offset) : NULL,
+            .pid = m->vm->pid, .hva = p.hva, .gpa = gpa,
+            .npages = pages_here(&p, npages), .seed = seed,
+            .step = MAX(step, 1), .write = write,
+        };
+        if (!lab_guard(walk, &w)) {
+            *differs = true;
+            return g_strdup_printf("SIGBUS at gpa 0x%" PRIx64, w.at);
+        }
+        if (w.error) {
+            *differs = true;
+            return g_strdup_printf("%s at gpa 0x%" PRIx64,
+                                   strerrorname_np(w.error), w.at);
+        }
+        if (w.differs) {
+            *differs = true;
+            return g_strdup_printf("reads 0x%" PRIx64 " at gpa 0x%" PRIx64
+                                   ", not 0x%" PRIx64, w.saw, w.at,
+                                   lab_pattern(seed, w.at));
+        }
+        gpa += w.npages * LAB_PAGE_SIZE;
+        npages -= w.npages;
+    }
+    return NULL;
+}
+
+char *guest_memory_fill(GuestMemory *m, uint64_t gpa, uint64_t npages,
+                        uint64_t seed, uint64_t step)
+{
+    bool differs;
+    char *what = walk_range(m, gpa, npages, seed, step, true, &differs);
+
+    return what ? failed(what) : g_strdup("ok");
+}
+
+char *guest_memory_check(GuestMemory *m, uint64_t gpa, uint64_t npages,
+                         uint64_t seed, uint64_t step)
+{
+    bool differs;
+    g_autofree char *what = walk_range(m, gpa, npages, seed, step, false,
+                                       &differs);
+
+    if (!what) {
+        return g_strdup("ok match");
+    }
+    return g_strdup_printf("%s %s", differs ? "ok" : "error", what);
+}
+
+typedef struct Word {
+    volatile uint64_t *p;
+    uint64_t value;
+    bool write;
+} Word;
+
+static void touch_word(void *opaque)
+{
+    Word *w = opaque;
+
+    if (w->write) {
+        *w->p = w->value;
+    } else {
+        w->value = *w->p;
+    }
+}
+
+static char *one_word(GuestMemory *m, uint64_t gpa, Word *w)
+{
+    char *error = NULL;
+    GuestPlace p;
+
+    if (!guest_memory_find(m, gpa, &p, &error)) {
+        return failed(error);
+    }
+    if (!p.file || !p.file->map) {
+        return g_strdup("error this page is not in a mapped guest_memfd");
+    }
+    w->p = (volatile uint64_t *)(p.file->map + p.offset);
+    return lab_guard(touch_word, w) ? NULL : g_strdup("ok SIGBUS");
+}
+
+char *guest_memory_peek(GuestMemory *m, uint64_t gpa)
+{
+    Word w = { .write = false };
+    char *answer = one_word(m, gpa, &w);
+
+    return answer ? answer : g_strdup_printf("ok 0x%" PRIx64, w.value);
+}
+
+char *guest_memory_poke(GuestMemory *m, uint64_t gpa, uint64_t value)
+{
+    Word w = { .write = true, .value = value };
+    char *answer = one_word(m, gpa, &w);
+
+    return answer ? answer : g_strdup("ok");
+}
+
+/* --- the host's ways to a page ----------------------------------------- */
+
+static const char *result(ssize_t n)
+{
+    return n < 0 ? strerrorname_np(errno) : n ? "ok" : "nothing";
+}
+
+char *guest_memory_access(GuestMemory *m, uint64_t gpa)
+{
+    const char *load, *readv_result, *splice, *write_result;
+    struct iovec here, there, own;
+    char *error = NULL;
+    int pipe_fds[2];
+    uint64_t word;
+    GuestPlace p;
+    Word w;
+
+    if (!guest_memory_find(m, gpa, &p, &error)) {
+        return failed(error);
+    }
+    if (!p.file || !p.file->map) {
+        return g_strdup("error this page is not in a mapped guest_memfd");
+    }
+    if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+        return g_strdup_printf("error pipe: %s", strerror(errno));
+    }
+    w = (Word) { .p = (volatile uint64_t *)(p.file->map + p.offset) };
+    load = lab_guard(touch_word, &w) ? "ok" : "SIGBUS";
+    here = (struct iovec) { &word, 8 };
+    there = (struct iovec) { (void *)p.hva, 8 };
+    readv_result = result(process_vm_readv(m->vm->pid, &here, 1, &there, 1, 0));
+    own = (struct iovec) { p.file->map + p.offset, 8 };
+    splice = result(vmsplice(pipe_fds[1], &own, 1, SPLICE_F_NONBLOCK));
+    write_result = result(write(pipe_fds[1], own.iov_base, 8));
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+    return g_strdup_printf("ok load=%s process_vm_readv=%s vmsplice=%s "
+                           "write=%s", load, readv_result, splice,
+                           write_result);
+}
+
+/* --- memory use --------------------------------------------------------- */
+
+static uint64_t status_kib(pid_t pid, const char *key)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)pid);
+    g_autofree char *text = NULL;
+    const char *p;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+        return 0;
+    }
+    p = strstr(text, key);
+    return p ? strtoull(p + strlen(key), NULL, 10) : 0;
+}
+
+/*
+ * Guest memory can be in two kinds of pages: those of the guest_memfds, and
+ * QEMU's own anonymous or shmem pages (where each state has its own page).
+ * RssFile is left out: a mapped page of a guest_memfd is counted in its file.
+ * What QEMU needed before the guest touched anything is not guest memory.
+ */
+char *guest_memory_used(GuestMemory *m)
+{
+    uint64_t gmem = 0, other, used;
+    char *error = NULL;
+
+    if (!take_files(m, &error)) {
+        return failed(error);
+    }
+    for (guint i = 0; i < m->files->len; i++) {
+        gmem += gmem_allocated(m->files->pdata[i]) / 1024;
+    }
+    other = status_kib(m->vm->pid, "RssAnon:") +
+            status_kib(m->vm->pid, "RssShmem:");
+    if (!m->other_base) {
+        m->other_base = other;
+    }
+    used = gmem + (other > m->other_base ? other - m->other_base : 0);
+    m->peak = MAX(m->peak, used);
+    return g_strdup_printf("ok gmem=%" PRIu64 " other=%" PRIu64 " base=%" PRIu64
+                           " peak=%" PRIu64, gmem, other, m->other_base,
+                           m->peak);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The guest's own memory and the hypercall; see payload.h. */
+#include "payload.h"
+
+#define KVM_HC_MAP_GPA_RANGE    12
+#define MAP_GPA_ENCRYPTED       (1ul << 4)
+
+long convert(uint64_t gpa, uint64_t npages, bool to_private)
+{
+    long ret = KVM_HC_MAP_GPA_RANGE;
+
+    asm volatile("vmmcall"
+                 : "+a"(ret)
+                 : "b"(gpa), "c"(npages),
+                   "d"(to_private ? MAP_GPA_ENCRYPTED : 0ul)
+                 : "memory");
+    return ret;
+}
+
+long convert_retry(uint64_t gpa, uint64_t npages, bool to_private,
+                   unsigned tries, unsigned *eagain)
+{
+    long ret;
+
+    if (eagain) {
+        *eagain = 0;
+    }
+    do {
+        ret = convert(gpa, npages, to_private);
+        if (ret != EAGAIN) {
+            break;
+        }
+        if (eagain) {
+            ++*eagain;
+        }
+    } while (--tries);
+    return ret;
+}
+
+void fill(uint64_t gpa, uint64_t npages, uint64_t seed)
+{
+    fill_every(gpa, npages, seed, 1);
+}
+
+void fill_every(uint64_t gpa, uint64_t npages, uint64_t seed, uint64_t step)
+{
+    for (uint64_t n = 0; n < npages; n += step) {
+        for (unsigned i = 0; i < LAB_PATTERN_WORDS; i++) {
+            uint64_t at = gpa + n * PAGE + lab_pattern_offset(i);
+
+            store(at, lab_pattern(seed, at));
+        }
+    }
+}
+
+bool verify(uint64_t gpa, uint64_t npages, uint64_t seed)
+{
+    return verify_every(gpa, npages, seed, 1);
+}
+
+bool verify_every(uint64_t gpa, uint64_t npages, uint64_t seed, uint64_t step)
+{
+    for (uint64_t n = 0; n < npages; n += step) {
+        for (unsigned i = 0; i < LAB_PATTERN_WORDS; i++) {
+            uint64_t at = gpa + n * PAGE + lab_pattern_offset(i);
+            uint64_t saw = load(at);
+
+            if (saw != lab_pattern(seed, at)) {
+                return check(false, "guest reads 0x%lx at gpa 0x%lx, not 0x%lx",
+                             saw, at, lab_pattern(seed, at));
+            }
+        }
+    }
+    return true;
+}
+
+bool host_verify(uint64_t gpa, uint64_t npages, uint64_t seed)
+{
+    return host_verify_every(gpa, npages, seed, 1);
+}
+
+bool host_verify_every(uint64_t gpa, uint64_t npages, uint64_t seed,
+                       uint64_t step)
+{
+    const char *a = ask("check 0x%lx %lu %lu %lu", gpa, npages, seed, step);
+
+    return check(str_equal(a, "match"),
+                 "host, %lu pages at gpa 0x%lx: %s", npages, gpa, a);
+}
+
+void host_fill(uint64_t gpa, uint64_t npages, uint64_t seed)
+{
+    ask("fill 0x%lx %lu %lu", gpa, npages, seed);
+}
+
+bool check_state(uint64_t gpa, uint64_t npages, const char *want)
+{
+    const char *a = ask("state 0x%lx %lu", gpa, npages);
+
+    return check(str_equal(a, want), "state at gpa 0x%lx is %s, not %s",
+                 gpa, a, want);
+}
+
+bool check_convert(uint64_t gpa, uint64_t npages, bool to_private, long want)
+{
+    long ret = convert(gpa, npages, to_private);
+
+    return check(ret == want,
+                 "converting %lu pages at gpa 0x%lx to %s answered %ld, not %ld",
+                 npages, gpa, to_private ? "private" : "shared", ret, want);
+}

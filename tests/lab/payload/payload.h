@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a payload test may use.  A test is a C function that takes nothing and
+ * an entry in the table at the end of its file; parameters come as
+ * "name=value" words of the scenario.
+ */
+#ifndef PAYLOAD_H
+#define PAYLOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdarg.h>
+#include "layout.h"
+#include "../pattern.h"
+
+#define PAGE        ((uint64_t)LAB_PAGE_SIZE)
+#define MIB         (1024ul * 1024)
+#define EAGAIN      11
+#define EINVAL      22
+
+/* A named test; a table of them ends with an entry whose name is NULL. */
+typedef struct PayloadTest {
+    const char *name;
+    void (*run)(void);
+} PayloadTest;
+
+extern const PayloadTest tests_convert[];
+extern const PayloadTest tests_busy[];
+extern const PayloadTest tests_other[];
+extern const PayloadTest tests_demo[];
+
+/* --- lib.c: text and memory ------------------------------------------- */
+
+/*
+ * fmt: a small vsnprintf.  %s %c %d %u %x with an optional l; always
+ * terminates @buf.  Returns the length written.
+ */
+size_t fmt_v(char *buf, size_t size, const char *f, va_list ap);
+size_t fmt(char *buf, size_t size, const char *f, ...)
+    __attribute__((format(printf, 3, 4)));
+
+bool starts_with(const char *s, const char *prefix);
+bool str_equal(const char *a, const char *b);
+
+/*
+ * word_value: find the word "@name=..." in @line; returns what follows the
+ * equals sign, or NULL.
+ */
+const char *word_value(const char *line, const char *name);
+
+/* number: parse decimal or 0x hexadecimal; stops at the first other char. */
+uint64_t number(const char *s);
+
+/*
+ * word_number: the value of the word "@name=NUMBER" in @line, or @absent
+ * when there is no such word.
+ */
+uint64_t word_number(const char *line, const char *name, uint64_t absent);
+
+/* --- io.c: ports, fw_cfg, gmem-lab ------------------------------------- */
+
+static inline void outb(uint16_t port, uint8_t v)
+{
+    asm volatile("outb %0, %1" : : "a"(v), "Nd"(port));
+}
+
+static inline uint8_t inb(uint16_t port)
+{
+    uint8_t v;
+
+    asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+
+static inline void outw(uint16_t port, uint16_t v)
+{
+    asm volatile("outw %0, %1" : : "a"(v), "Nd"(port));
+}
+
+static inline void outl(uint16_t port, uint32_t v)
+{
+    asm volatile("outl %0, %1" : : "a"(v), "Nd"(port));
+}
+
+static inline uint32_t inl(uint16_t port)
+{
+    uint32_t v;
+
+    asm volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+
+/* debug_puts: write @s to the debug port, where gmem-lab collects TAP. */
+void debug_puts(const char *s);
+
+/*
+ * fw_cfg_string: read the fw_cfg file @name into @buf, terminated.
+ * Returns false if there is no such file.
+ */
+bool fw_cfg_string(const char *name, char *buf, size_t size);
+
+/*
+ * ask: send one request line to gmem-lab and wait for its answer line.
+ *
+ * Returns the text behind "ok ", valid until the next call.  An "error ..."
+ * answer fails the running check and returns "".
+ */
+const char *ask(const char *f, ...) __attribute__((format(printf, 1, 2)));
+
+/* param_text/param: the scenario's parameter @name, or @absent. */
+const char *param_text(const char *name, const char *absent);
+uint64_t param(const char *name, uint64_t absent);
+
+/* quit: end the guest; @pass becomes QEMU's exit code (33 or 35). */
+void quit(bool pass) __attribute__((noreturn));
+
+/* --- test.c: checks --------------------------------------------------- */
+
+/*
+ * A step is one TAP line.  check() inside a step records the first thing
+ * that was wrong; step_end() prints "ok N - text" or "not ok N - text: what
+ * was wrong".  Text is given at the end, so it may hold what was measured.
+ */
+void step_begin(void);
+bool check_at(const char *where, bool ok, const char *f, ...)
+    __attribute__((format(printf, 3, 4)));
+bool step_end(const char *f, ...) __attribute__((format(printf, 1, 2)));
+void note(const char *f, ...) __attribute__((format(printf, 1, 2)));
+/* test_summary: print the plan; returns whether every step held. */
+bool test_summary(void);
+
+#define STR_(x) #x
+#define STR(x) STR_(x)
+#define check(ok, ...) check_at(__FILE__ ":" STR(__LINE__), (ok), __VA_ARGS__)
+
+/* --- guest.c: the guest's memory -------------------------------------- */
+
+/*
+ * convert: ask the host to make @npages 4 KiB pages at @gpa private or
+ * shared.  Returns what the hypercall returned: 0, a positive errno from
+ * QEMU or a negative one from KVM.
+ */
+long convert(uint64_t gpa, uint64_t npages, bool to_private);
+
+/*
+ * convert_retry: the same, again and again while the answer is EAGAIN, at
+ * most @tries times.  *@eagain (may be NULL) counts the EAGAIN answers.
+ */
+long convert_retry(uint64_t gpa, uint64_t npages, bool to_private,
+                   unsigned tries, unsigned *eagain);
+
+/*
+ * fill: write the pattern of @seed to @npages pages at @gpa.  The _every
+ * functions take every @step-th page only: a first touch costs the emulated
+ * host much.
+ */
+void fill(uint64_t gpa, uint64_t npages, uint64_t seed);
+void fill_every(uint64_t gpa, uint64_t npages, uint64_t seed, uint64_t step);
+
+/*
+ * verify: check that the guest reads the pattern of @seed; fails the running
+ * step and names the first wrong word otherwise.
+ */
+bool verify(uint64_t gpa, uint64_t npages, uint64_t seed);
+bool verify_every(uint64_t gpa, uint64_t npages, uint64_t seed, uint64_t step);
+
+/* host_verify/host_fill: the same, done by gmem-lab through its mapping. */
+bool host_verify(uint64_t gpa, uint64_t npages, uint64_t seed);
+bool host_verify_every(uint64_t gpa, uint64_t npages, uint64_t seed,
+                       uint64_t step);
+void host_fill(uint64_t gpa, uint64_t npages, uint64_t seed);
+
+/*
+ * check_state: the kernel's state of @npages pages at @gpa, as gmem-lab's
+ * probe sees it, must be @want ("P512", "S1P3").
+ */
+bool check_state(uint64_t gpa, uint64_t npages, const char *want);
+
+/* check_convert: convert() must answer @want. */
+bool check_convert(uint64_t gpa, uint64_t npages, bool to_private, long want);
+
+static inline uint64_t load(uint64_t gpa)
+{
+    return *(volatile uint64_t *)gpa;
+}
+
+static inline void store(uint64_t gpa, uint64_t v)
+{
+    *(volatile uint64_t *)gpa = v;
+}
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Slot rebuilds, the dual-backed mode, and the start-up check. */
+#include "payload.h"
+
+#define PCI_ADDRESS     0xcf8
+#define PCI_DATA        0xcfc
+#define Q35_PAM0        0x90    /* seven registers, host bridge 00:00.0 */
+
+static uint8_t pci_read8(unsigned reg)
+{
+    outl(PCI_ADDRESS, 0x80000000u | (reg & 0xfc));
+    return inb(PCI_DATA + (reg & 3));
+}
+
+static void pci_write8(unsigned reg, uint8_t v)
+{
+    outl(PCI_ADDRESS, 0x80000000u | (reg & 0xfc));
+    outb(PCI_DATA + (reg & 3), v);
+}
+
+static void set_pam(uint8_t v)
+{
+    pci_write8(Q35_PAM0, v & 0x30);
+    for (unsigned i = 1; i < 7; i++) {
+        pci_write8(Q35_PAM0 + i, v);
+    }
+}
+
+/*
+ * Writing the PAM registers makes QEMU delete and re-create the memory slots
+ * below 1 MiB.  No page may change its state by that.
+ */
+static void pam(void)
+{
+    static const uint8_t values[] = { 0x00, 0x33, 0x11, 0x22, 0x30, 0x33 };
+    uint64_t legacy = 0xd0000;
+    uint64_t above = 1 * MIB;
+
+    step_begin();
+    set_pam(0x33);
+    check(pci_read8(Q35_PAM0 + 1) == 0x33, "PAM1 reads 0x%x",
+          pci_read8(Q35_PAM0 + 1));
+    fill(legacy, 8, 8);
+    fill(above, 8, 8);
+    check_convert(legacy, 4, true, 0);
+    check_convert(above, 4, true, 0);
+    check_state(legacy, 8, "P4S4");
+    check_state(above, 8, "P4S4");
+    step_end("private pages below and above 1 MiB");
+
+    step_begin();
+    for (unsigned round = 0; round < 4; round++) {
+        for (unsigned i = 0; i < sizeof(values); i++) {
+            set_pam(values[i]);
+            check_state(above, 8, "P4S4");
+        }
+        check_state(legacy, 8, "P4S4");
+    }
+    verify(legacy, 8, 8);
+    verify(above, 8, 8);
+    host_verify(legacy + 4 * PAGE, 4, 8);
+    step_end("24 slot rebuilds changed no state and no data");
+
+    step_begin();
+    check_convert(legacy, 8, false, 0);
+    check_convert(above, 8, false, 0);
+    host_verify(legacy, 8, 8);
+    host_verify(above, 8, 8);
+    step_end("conversions still work after the rebuilds");
+}
+
+/*
+ * Plain QEMU's scheme: a page for each state, so that a conversion drops the
+ * content.  Both states work; nothing is carried over.
+ */
+static void dual_backed(void)
+{
+    uint64_t gpa = 32 * MIB;
+
+    step_begin();
+    check_convert(gpa, 512, false, 0);
+    fill(gpa, 512, 1);
+    host_verify(gpa, 512, 1);
+    step_end("shared: the host reads what the guest wrote");
+
+    step_begin();
+    check_convert(gpa, 512, true, 0);
+    check(load(gpa) == 0 && load(gpa + 511 * PAGE) == 0,
+          "the guest reads 0x%lx from a page that just became private",
+          load(gpa));
+    fill(gpa, 512, 2);
+    verify(gpa, 512, 2);
+    step_end("private: a new zeroed page that keeps what the guest writes");
+
+    step_begin();
+    check_convert(gpa, 512, false, 0);
+    check(load(gpa) == 0, "the guest reads 0x%lx from a page that just became "
+          "shared", load(gpa));
+    fill(gpa, 512, 3);
+    host_verify(gpa, 512, 3);
+    step_end("shared again: again a new zeroed page");
+}
+
+static void dual_bad_requests(void)
+{
+    uint64_t gpa = 32 * MIB;
+
+    step_begin();
+    check_convert(param("top", 256 * MIB), 1, true, EINVAL);
+    check_convert(gpa, 1ul << 52, true, EINVAL);
+    check_convert(gpa, 1, true, 0);
+    step_end("bad requests are EINVAL and the VM goes on");
+}
+
+/* Without KVM: reset vector, long mode, fw_cfg, the line to gmem-lab. */
+static void hello(void)
+{
+    step_begin();
+    check(str_equal(ask("hello"), "hello"), "no hello from gmem-lab");
+    step_end("the payload runs and gmem-lab answers");
+
+    step_begin();
+    fill(5120 * MIB, 4, 9);
+    step_end("memory above 4 GiB is mapped");
+}
+
+/* A check that must fail, an exception that must be seen: tests of the lab. */
+static void must_fail(void)
+{
+    step_begin();
+    check_state(32 * MIB, 1, "P1");
+    step_end("this line must be not ok");
+}
+
+static void must_fault(void)
+{
+    load((uint64_t)MAPPED_GIB * 1024 * MIB);
+}
+
+const PayloadTest tests_other[] = {
+    { "pam", pam },
+    { "dual-backed", dual_backed },
+    { "dual-bad-requests", dual_bad_requests },
+    { "hello", hello },
+    { "must-fail", must_fail },
+    { "must-fault", must_fault },
+    { }
+};

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Scenario files: what to start and what to expect, as data. */
+#ifndef LAB_SCENARIO_H
+#define LAB_SCENARIO_H
+
+#include <glib.h>
+#include <stdbool.h>
+
+typedef enum ScenarioExpect {
+    EXPECT_PASS,        /* QEMU runs, every check of the payload holds */
+    EXPECT_REFUSE,      /* QEMU ends with an error before the guest runs */
+    EXPECT_QUIT,        /* QEMU ends promptly when told to, mid-test */
+    EXPECT_FAIL,        /* the payload must find something wrong */
+} ScenarioExpect;
+
+typedef struct Scenario {
+    char *name;             /* file name without folder and suffix */
+    char *description;
+    char *parameter;        /* "on", "off" or "any" */
+    char *set;              /* "core", "full" or "demo" */
+    char *kernel;           /* "ours" or "base" */
+    char *accel;            /* "kvm" or "tcg" */
+    char *machine;          /* appended to -machine; may be NULL */
+    char *object;           /* appended to the x86-sw-protected-vm object */
+    char *qemu;             /* further QEMU arguments, shell quoting */
+    char *payload;          /* "test=NAME key=value..." */
+    char *line;             /* regex that one line of QEMU's stderr matches */
+    ScenarioExpect expect;
+    char *mode;             /* the mode that the probe must have chosen */
+    int timeout;            /* seconds */
+    bool protected_vm;      /* with the confidential guest object? */
+    bool stderr_allowed;    /* other lines on stderr are not an error */
+} Scenario;
+
+/*
+ * scenario_read: parse @path.
+ *
+ * A file is "Description: text" and "key = value" lines; '#' starts a comment
+ * line.  Unknown keys are errors.  Returns NULL with *@error set, which names
+ * file and line.
+ */
+Scenario *scenario_read(const char *path, char **error);
+void scenario_free(Scenario *s);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Scenario, scenario_free)
+
+#endif
