@@ -1,0 +1,521 @@
+/*
+ * Description: conversions of one RAM block that have to wait, against the
+ * fake kernel: jobs in a queue, pauses, deadlines, stops, windows; and all of
+ * it at random.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "state-fixture.h"
+
+/* Busy for some time: the rest is converted at once, then only this page */
+static void check_busy(uint64_t busy)
+{
+    GmemConvertStats st;
+    Fixture f;
+
+    setup_launched(&f, 64);
+    fake_hold(f.k, busy, 1, f.k->clock + 50 * MS);
+    f.k->stop_at = f.k->clock + 1000 * MS;      /* of a test that would hang */
+    g_assert_cmpint(gmem_state_convert(f.s, 0, 64 * PAGE, true, 1000 * MS, &st,
+                                       NULL), ==, 0);
+    g_assert_cmpuint(f.ls[0].discards, ==, 1);
+    g_assert_cmpuint(f.ls[0].populates, ==, 1);     /* by launch */
+    g_assert_cmpuint(st.busy_pages, ==, 1);
+    g_assert_cmpuint(st.calls, <=, 30);
+    g_assert_cmpint(st.longest_wait_ns, >=, 50 * MS);
+    g_assert_cmpint(st.longest_wait_ns, <=, 60 * MS);
+    g_assert_cmpint(f.k->longest_slice, <=, MS);
+    g_assert_cmpuint(stats(&f).busy_pages, ==, 1);
+    g_assert_cmpuint(stats(&f).retries, ==, st.retries);
+    g_assert_cmpuint(stats(&f).calls, ==, st.calls);
+    g_assert_cmpint(stats(&f).longest_wait_ns, ==, st.longest_wait_ns);
+    g_assert_cmpuint(fake_count_private(f.k), ==, 64);
+    check(&f, 0);
+    teardown(&f);
+}
+
+static void test_busy(void)
+{
+    check_busy(0);
+    check_busy(20);
+    check_busy(63);
+}
+
+/* Progress is kept, listeners are told again, the guest is told EAGAIN */
+static void test_deadline(void)
+{
+    Fixture f;
+    int64_t before;
+    guint i;
+
+    setup_launched(&f, 64);
+    fake_hold(f.k, 20, 2, FOREVER);
+    before = f.k->clock;
+    g_assert_cmpint(convert(&f, 0, 64, true, 100), ==, -EAGAIN);
+    g_assert_cmpint(f.k->clock - before, ==, 100 * MS);
+    g_assert_cmpuint(fake_count_private(f.k), ==, 62);
+    g_assert_true(gmem_state_is_populated(f.s, 20 * PAGE, 2 * PAGE));
+    g_assert_true(g_str_has_suffix(f.k->log->str, "; +A 20+2; "));
+    for (i = 0; i < f.k->calls->len; i++) {
+        g_assert_true(fake_call(f.k, i)->to_private);
+    }
+    g_assert_cmpuint(stats(&f).conversions, ==, 0);
+    g_assert_cmpuint(stats(&f).failures, ==, 0);
+    check(&f, 0);
+    /* The guest asks again for all of it */
+    fake_reset_log(f.k);
+    f.k->held[20] = f.k->held[21] = 0;
+    g_assert_cmpint(convert(&f, 0, 64, true, 100), ==, 0);
+    assert_log(&f, "-A 20+2; private 20+2; ");
+    teardown(&f);
+}
+
+static void test_should_stop(void)
+{
+    Fixture f;
+    int64_t before;
+
+    setup_launched(&f, 64);
+    fake_hold(f.k, 20, 1, FOREVER);
+    before = f.k->clock;
+    f.k->stop_at = before + 23 * MS;
+    g_assert_cmpint(convert(&f, 0, 64, true, 0), ==, -EAGAIN);
+    g_assert_cmpint(f.k->clock - before, >=, 23 * MS);
+    g_assert_cmpint(f.k->clock - before, <=, 24 * MS);
+    g_assert_cmpuint(fake_count_private(f.k), ==, 63);
+    check(&f, 0);
+    /* Kicked all the time: one attempt, no pause */
+    before = f.k->clock;
+    g_assert_cmpint(convert(&f, 0, 64, true, 0), ==, -EAGAIN);
+    g_assert_cmpint(f.k->clock, ==, before);
+    f.k->held[20] = 0;
+    g_assert_cmpint(convert(&f, 0, 64, true, 0), ==, 0);
+    check(&f, 0);
+    teardown(&f);
+}
+
+static GmemJob *job(Fixture *f, uint64_t page, uint64_t n, bool to_private)
+{
+    return gmem_job_new(f->s, page * PAGE, n * PAGE, to_private, 0);
+}
+
+static void sleep_for(Fixture *f, GmemJob *j)
+{
+    f->k->clock += gmem_job_pause_ns(j);
+}
+
+/* What an earlier job waits for looks busy, and costs no call */
+static void test_fifo(void)
+{
+    GmemJob *a, *b, *c;
+    Fixture f;
+
+    setup_launched(&f, 32);
+    fake_hold(f.k, 8, 1, FOREVER);
+    a = job(&f, 4, 8, true);
+    b = job(&f, 0, 16, false);
+    c = job(&f, 6, 20, true);
+    g_assert_cmpint(gmem_job_attempt(a), ==, -EAGAIN);
+    check(&f, 1);
+    fake_reset_log(f.k);
+    g_assert_cmpint(gmem_job_attempt(b), ==, -EAGAIN);
+    assert_log(&f, "shared 4+4; shared 9+3; +A 4+4; +A 9+3; ");
+    check(&f, 1);
+    g_assert_cmpint(gmem_job_attempt(c), ==, -EAGAIN);
+    assert_log(&f, "-A 6+2; private 6+2; -A 9+17; private 9+17; ");
+    check(&f, 1);
+    /* b and c wait for a, without a call */
+    sleep_for(&f, c);
+    g_assert_cmpint(gmem_job_attempt(c), ==, -EAGAIN);
+    sleep_for(&f, b);
+    g_assert_cmpint(gmem_job_attempt(b), ==, -EAGAIN);
+    assert_log(&f, "");
+    /* a is dropped: its page goes back to shared, which is what b wants */
+    gmem_job_free(a);
+    assert_log(&f, "+A 8+1; ");
+    sleep_for(&f, c);
+    g_assert_cmpint(gmem_job_attempt(c), ==, -EAGAIN);
+    assert_log(&f, "");
+    sleep_for(&f, b);
+    g_assert_cmpint(gmem_job_attempt(b), ==, 0);
+    assert_log(&f, "");
+    g_assert_cmpint(gmem_job_attempt(b), ==, 0);
+    f.k->held[8] = 0;
+    sleep_for(&f, c);
+    g_assert_cmpint(gmem_job_attempt(c), ==, 0);
+    assert_log(&f, "-A 8+1; private 8+1; ");
+    check(&f, 0);
+    gmem_job_free(b);
+    gmem_job_free(c);
+    teardown(&f);
+}
+
+/* A job that was made but never tried holds nobody up */
+static void test_unborn(void)
+{
+    GmemJob *a;
+    Fixture f;
+
+    setup_launched(&f, 32);
+    a = job(&f, 0, 32, true);
+    g_assert_cmpint(convert(&f, 0, 8, true, 0), ==, 0);
+    g_assert_cmpint(f.k->slept, ==, 0);
+    gmem_job_free(a);
+    check(&f, 0);
+    teardown(&f);
+}
+
+/* One failing retry call per pause for the block, whoever makes it */
+static void test_pace(void)
+{
+    enum { JOBS = 8 };
+    GmemJob *jobs[JOBS];
+    unsigned tried[JOBS] = { };
+    int64_t end, last = 0, next;
+    Fixture f;
+    guint i, first;
+    int n;
+
+    setup_launched(&f, 64);
+    for (n = 0; n < JOBS; n++) {
+        fake_hold(f.k, n * 8 + 3, 1, FOREVER);
+        jobs[n] = job(&f, n * 8, 8, true);
+        g_assert_cmpint(gmem_job_attempt(jobs[n]), ==, -EAGAIN);
+    }
+    /* Too early: no call */
+    first = f.k->calls->len;
+    g_assert_cmpint(gmem_job_attempt(jobs[0]), ==, -EAGAIN);
+    g_assert_cmpuint(f.k->calls->len, ==, first);
+    end = f.k->clock + 2000 * MS;
+    while (f.k->clock < end) {
+        next = FOREVER;
+        for (n = 0; n < JOBS; n++) {
+            next = MIN(next, gmem_job_pause_ns(jobs[n]));
+        }
+        f.k->clock += MAX(next, 1000);
+        for (n = 0; n < JOBS; n++) {
+            if (gmem_job_pause_ns(jobs[n]) == 0) {
+                guint before = f.k->calls->len;
+
+                g_assert_cmpint(gmem_job_attempt(jobs[n]), ==, -EAGAIN);
+                g_assert_cmpuint(f.k->calls->len, <=, before + 1);
+                tried[n] += f.k->calls->len > before;
+            }
+        }
+    }
+    /* Everybody had a turn, and never two calls within one pause */
+    for (n = 0; n < JOBS; n++) {
+        g_assert_cmpuint(tried[n], >=, 10);
+    }
+    g_assert_cmpuint(f.k->calls->len - first, <=, 2 * 100 + 8 * JOBS);
+    g_assert_cmpuint(f.k->calls->len - first, >=, 100);
+    for (i = first; i < f.k->calls->len; i++) {
+        g_assert_cmpint(fake_call(f.k, i)->when, >=, last + 100 * 1000);
+        last = fake_call(f.k, i)->when;
+    }
+    for (n = 0; n < JOBS; n++) {
+        gmem_job_free(jobs[n]);
+    }
+    check(&f, 0);
+    teardown(&f);
+}
+
+/* Both would be due, but the block has just had its failing call */
+static void test_pace_two(void)
+{
+    GmemJob *a, *b;
+    Fixture f;
+
+    setup_launched(&f, 16);
+    fake_hold(f.k, 3, 1, FOREVER);
+    fake_hold(f.k, 11, 1, FOREVER);
+    a = job(&f, 0, 8, true);
+    b = job(&f, 8, 8, true);
+    g_assert_cmpint(gmem_job_attempt(a), ==, -EAGAIN);
+    g_assert_cmpint(gmem_job_attempt(b), ==, -EAGAIN);
+    f.k->clock += 20 * MS;
+    fake_reset_log(f.k);
+    g_assert_cmpint(gmem_job_attempt(a), ==, -EAGAIN);
+    g_assert_cmpint(gmem_job_attempt(b), ==, -EAGAIN);
+    assert_log(&f, "private 3+1 EAGAIN; ");
+    g_assert_cmpint(gmem_job_pause_ns(b), >, 0);
+    sleep_for(&f, b);
+    g_assert_cmpint(gmem_job_attempt(b), ==, -EAGAIN);
+    assert_log(&f, "private 11+1 EAGAIN; ");
+    gmem_job_free(a);
+    gmem_job_free(b);
+    check(&f, 0);
+    teardown(&f);
+}
+
+static void test_timeout_job(void)
+{
+    GmemJob *a;
+    Fixture f;
+    int ret;
+
+    setup_launched(&f, 16);
+    fake_hold(f.k, 3, 1, FOREVER);
+    a = gmem_job_new(f.s, 0, 16 * PAGE, true, 5 * MS);
+    f.k->clock += 20 * MS;      /* does not count: it did not wait */
+    while ((ret = gmem_job_attempt(a)) == -EAGAIN) {
+        sleep_for(&f, a);
+    }
+    g_assert_cmpint(ret, ==, -ETIMEDOUT);
+    g_assert_cmpint(gmem_job_stats(a)->longest_wait_ns, ==, 5 * MS);
+    g_assert_null(gmem_job_error(a));
+    check(&f, 1);
+    gmem_job_free(a);
+    check(&f, 0);
+    teardown(&f);
+}
+
+/* What happens between windows is seen by a thread of its own */
+typedef struct Watcher {
+    Fixture *f;
+    GThread *thread;
+    gint done;
+    gint asking;            /* questions begun and answered */
+    gint answered;
+    gint answered_before;
+    unsigned windows;
+    unsigned passed_over;
+    unsigned in_between;
+    uint64_t window;
+} Watcher;
+
+/* One window: the watcher sleeps on the lock and must come before the next */
+static void next_window(FakeKernel *k, uint64_t offset, uint64_t size,
+                        bool to_private)
+{
+    Watcher *w = k->hook_opaque;
+
+    if (w->windows++) {
+        w->passed_over += g_atomic_int_get(&w->answered) == w->answered_before;
+    }
+    while (g_atomic_int_get(&w->asking) == g_atomic_int_get(&w->answered)) {
+        g_usleep(10);
+    }
+    g_usleep(3000);     /* time for it to go to sleep, on a busy machine */
+    w->answered_before = g_atomic_int_get(&w->answered);
+}
+
+static gpointer watch(gpointer opaque)
+{
+    Watcher *w = opaque;
+    uint64_t shared_bytes, private_bytes, withdrawn_bytes;
+
+    while (!g_atomic_int_get(&w->done)) {
+        g_atomic_int_inc(&w->asking);
+        gmem_state_counts(w->f->s, &shared_bytes, &private_bytes,
+                          &withdrawn_bytes);
+        g_atomic_int_inc(&w->answered);
+        w->in_between += private_bytes && shared_bytes;
+        g_assert_cmpuint(private_bytes % w->window, ==, 0);
+        g_assert_cmpuint(withdrawn_bytes, ==, 0);
+    }
+    return NULL;
+}
+
+static void test_window(void)
+{
+    const uint64_t window = GMEM_STATE_WINDOW / PAGE;
+    Fixture f;
+    Watcher w = { &f, .window = GMEM_STATE_WINDOW };
+    guint i;
+    int tries;
+
+    setup_launched(&f, 8 * window);
+    f.k->hook = next_window;
+    f.k->hook_opaque = &w;
+    w.thread = g_thread_new("watch", watch, &w);
+    for (tries = 0; tries < 5; tries++) {
+        g_assert_cmpint(convert(&f, 0, 8 * window, true, 0), ==, 0);
+        g_assert_cmpint(convert(&f, 0, 8 * window, false, 0), ==, 0);
+    }
+    g_atomic_int_set(&w.done, 1);
+    g_thread_join(w.thread);
+    f.k->hook = NULL;
+    g_assert_cmpuint(w.in_between, >=, 5);
+    /* Without the turnstile the watcher hardly ever gets in */
+    g_test_message("%u of %u windows passed a waiting thread over",
+                   w.passed_over, w.windows);
+    g_assert_cmpuint(w.passed_over, <, w.windows / 2);
+    for (i = 0; i < f.k->calls->len; i++) {
+        g_assert_cmpuint(fake_call(f.k, i)->size, ==, GMEM_STATE_WINDOW);
+    }
+    g_assert_cmpuint(f.ls[0].discards, ==, 5 * 8);
+    /* Wanted elsewhere after two windows: progress stays, the rest waits */
+    f.k->stop_after = 1;
+    f.k->stop_asked = 0;
+    g_assert_cmpint(convert(&f, 0, 8 * window, true, 0), ==, -EAGAIN);
+    g_assert_cmpuint(fake_count_private(f.k), ==, 2 * window);
+    f.k->stop_after = -1;
+    check(&f, 0);
+    teardown(&f);
+}
+
+/* Retries go around all windows */
+static void test_window_cursor(void)
+{
+    const uint64_t window = GMEM_STATE_WINDOW / PAGE;
+    GmemJob *a;
+    Fixture f;
+    int i;
+
+    setup_launched(&f, 3 * window);
+    fake_hold(f.k, 5, 1, FOREVER);
+    fake_hold(f.k, window + 7, 1, f.k->clock + 1);
+    fake_hold(f.k, 2 * window + 9, 1, f.k->clock + 1);
+    a = job(&f, 0, 3 * window, true);
+    g_assert_cmpint(gmem_job_attempt(a), ==, -EAGAIN);
+    check(&f, 3);
+    for (i = 0; i < 2; i++) {
+        sleep_for(&f, a);
+        g_assert_cmpint(gmem_job_attempt(a), ==, -EAGAIN);
+    }
+    check(&f, 1);
+    f.k->held[5] = 0;
+    sleep_for(&f, a);
+    g_assert_cmpint(gmem_job_attempt(a), ==, 0);
+    gmem_job_free(a);
+    check(&f, 0);
+    teardown(&f);
+}
+
+/*
+ * Everything at random, against the rules: nothing private is ever with a
+ * listener, no page goes where nobody wanted it, all agree in the end.
+ */
+enum { RANDOM_PAGES = 48, RANDOM_JOBS = 5 };
+
+typedef struct RandomJob {
+    GmemJob *job;
+    uint64_t first, n;
+    bool to_private;
+} RandomJob;
+
+static void random_step(Fixture *f, RandomJob *jobs, bool refuse)
+{
+    RandomJob *r = &jobs[g_test_rand_int_range(0, RANDOM_JOBS)];
+    int n = g_test_rand_int_range(0, MAX_LISTENERS);
+    uint64_t page = g_test_rand_int_range(0, RANDOM_PAGES);
+    uint64_t pages = g_test_rand_int_range(1, RANDOM_PAGES - page + 1);
+    int ret;
+
+    switch (g_test_rand_int_range(0, 12)) {
+    case 0:
+        fake_hold(f->k, page, MIN(pages, 4), f->k->clock +
+                  g_test_rand_int_range(1, 30) * MS);
+        break;
+    case 1:
+        if (f->ls[n].registered) {
+            detach(f, n);
+        } else {
+            attach(f, n, page, pages);
+        }
+        break;
+    case 2:
+        f->ls[n].refuse_after = refuse ? g_test_rand_int_range(-1, 3) : -1;
+        break;
+    case 3:
+        gmem_state_launch(f->s);
+        break;
+    case 4:
+        f->k->clock += g_test_rand_int_range(1, 20) * MS;
+        break;
+    case 5:
+        convert(f, page, pages, g_test_rand_bit(),
+                g_test_rand_int_range(1, 10));
+        break;
+    case 6:
+        if (!g_test_rand_int_range(0, 10)) {
+            fake_script(f->k, g_test_rand_bit() ? ENOMEM : EFAULT);
+        }
+        break;
+    case 7:
+        gmem_job_free(r->job);
+        r->job = NULL;
+        break;
+    default:
+        if (!r->job) {
+            r->first = page;
+            r->n = pages;
+            r->to_private = g_test_rand_bit();
+            r->job = gmem_job_new(f->s, page * PAGE, pages * PAGE,
+                                  r->to_private,
+                                  g_test_rand_int_range(0, 50) * MS);
+        }
+        ret = gmem_job_attempt(r->job);
+        if (ret != -EAGAIN && ret != -ETIMEDOUT) {
+            gmem_job_free(r->job);
+            r->job = NULL;
+        }
+        break;
+    }
+}
+
+static void random_round(bool refuse)
+{
+    RandomJob jobs[RANDOM_JOBS] = { };
+    Fixture f;
+    int step, n;
+
+    setup(&f, RANDOM_PAGES, g_test_rand_bit());
+    for (step = 0; step < 200; step++) {
+        random_step(&f, jobs, refuse);
+        check(&f, -1);
+        g_string_truncate(f.k->log, 0);
+    }
+    for (n = 0; n < RANDOM_JOBS; n++) {
+        gmem_job_free(jobs[n].job);
+    }
+    for (n = 0; n < MAX_LISTENERS; n++) {
+        f.ls[n].refuse_after = -1;
+    }
+    g_queue_clear(&f.k->script);
+    g_assert_cmpint(gmem_state_launch(f.s), ==, 0);
+    /* No job, nobody refused: nothing is left withdrawn */
+    check(&f, refuse ? -1 : 0);
+    f.k->clock += 100 * MS;
+    g_assert_cmpint(convert(&f, 0, RANDOM_PAGES, g_test_rand_bit(), 0), ==, 0);
+    check(&f, 0);
+    teardown(&f);
+}
+
+static void test_random(void)
+{
+    int round;
+
+    for (round = 0; round < 400; round++) {
+        random_round(false);
+    }
+}
+
+static void test_random_refuse(void)
+{
+    int round;
+
+    for (round = 0; round < 400; round++) {
+        random_round(true);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/gmem-state/busy", test_busy);
+    g_test_add_func("/gmem-state/deadline", test_deadline);
+    g_test_add_func("/gmem-state/should-stop", test_should_stop);
+    g_test_add_func("/gmem-state/jobs/fifo", test_fifo);
+    g_test_add_func("/gmem-state/jobs/unborn", test_unborn);
+    g_test_add_func("/gmem-state/jobs/pace", test_pace);
+    g_test_add_func("/gmem-state/jobs/pace-two", test_pace_two);
+    g_test_add_func("/gmem-state/jobs/timeout", test_timeout_job);
+    g_test_add_func("/gmem-state/window/lock", test_window);
+    g_test_add_func("/gmem-state/window/cursor", test_window_cursor);
+    g_test_add_func("/gmem-state/random/plain", test_random);
+    g_test_add_func("/gmem-state/random/refuse", test_random_refuse);
+    return g_test_run();
+}
