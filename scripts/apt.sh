@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # A private apt state: packages of suites that the machine itself does not use
@@ -14,7 +14,7 @@ KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # apt_private STATE TOOL ARGS...
 apt_private() {
-    local dir=$BUILD/apt/$1 tool=$2
+    local dir="$BUILD/apt/$1" tool="$2"
     shift 2
     "$tool" -o Dir::State::Lists="$dir/lists" -o Dir::Etc::SourceList=/dev/null \
         -o Dir::Etc::SourceParts="$dir/parts" -o Dir::Cache="$dir/cache" \
@@ -64,7 +64,7 @@ apt_stanzas() {
 
 # apt_lists STATE: read its lists; at most once in six hours.
 apt_lists() {
-    local state=$1 dir=$BUILD/apt/$1 out
+    local state="$1" dir="$BUILD/apt/$1" out
     [ -z "$(find "$dir/updated" -mmin -360 2>/dev/null)" ] || return 0
     [ -r "$KEYRING" ] ||
         die "the keys of the Debian archive are not here ($KEYRING)" \

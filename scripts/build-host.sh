@@ -1,21 +1,21 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # build-host.sh host       library, unit tests and lab tools -> build/host
 # build-host.sh host-san   the same with sanitizers -> build/host-san
-set -euo pipefail
+set -eu
 . "$(dirname "$0")/lib.sh"
 
 name=${1:-host}
 OUT=$BUILD/$name
-options=(-Dqemu_tree="$BUILD/qemu")
+set -- -Dqemu_tree="$BUILD/qemu"
 # clang-like link checks do not know the sanitizers' runtime: b_lundef off.
-[ "$name" != host-san ] || options+=("-Db_sanitize=address,undefined" -Db_lundef=false)
+[ "$name" != host-san ] || set -- "$@" -Db_sanitize=address,undefined -Db_lundef=false
 
-stamp=$(printf '%s\n' "$ROOT" "${options[@]}" | hash_of)
+stamp=$(printf '%s\n' "$ROOT" "$@" | hash_of)
 if [ "$(cat "$OUT/.gmem-configured" 2>/dev/null)" != "$stamp" ]; then
     rm -rf "$OUT"
-    CC="ccache gcc" meson setup "$OUT" "$ROOT" "${options[@]}"
+    CC="ccache gcc" meson setup "$OUT" "$ROOT" "$@"
     printf '%s\n' "$stamp" >"$OUT/.gmem-configured"
 fi
 exec ninja -C "$OUT" -j "$JOBS"

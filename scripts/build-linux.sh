@@ -1,9 +1,9 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # build-linux.sh linux        build/linux -> build/linux-build, build/linux-hdr
 # build-linux.sh linux-base   the base without our series -> build/linux-base-build
-set -euo pipefail
+set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/git.sh"
 
@@ -29,7 +29,7 @@ fi
 # A symbol that olddefconfig drops would make the lab test something else than
 # it says.  Only the unpatched kernel may lack what our series brings.
 check_config() {
-    local line symbol lost=()
+    local line symbol lost=
     while read -r line; do
         case $line in
         CONFIG_*=n) symbol=${line%=n} ;;
@@ -44,10 +44,10 @@ check_config() {
             ! grep -rqx --include='Kconfig*' "\(menu\)\{0,1\}config ${symbol#CONFIG_}" "$TREE"; then
             continue
         fi
-        lost+=("$symbol")
+        lost="$lost $symbol"
     done <"$FRAGMENT"
-    [ ${#lost[@]} -eq 0 ] ||
-        die "the kernel's configuration does not take these lines of $(rel "$FRAGMENT"): ${lost[*]}" \
+    [ -z "$lost" ] ||
+        die "the kernel's configuration does not take these lines of $(rel "$FRAGMENT"):$lost" \
             "see what they depend on (make menuconfig, '/'), and add it to the fragment"
 }
 

@@ -1,8 +1,8 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # ./run build [qemu|linux|all]
-set -euo pipefail
+set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/ensure.sh"
 

@@ -1,8 +1,8 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # ./run queue apply|refresh|check|export [qemu|linux] [OPTIONS]
-set -euo pipefail
+set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/ensure.sh"
 

@@ -1,8 +1,8 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # ./run test [--full]: quick tests first, the lab last.
-set -euo pipefail
+set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/ensure.sh"
 
@@ -16,7 +16,7 @@ esac
 PASSED=0
 FAILED=0
 SKIPPED=0
-SUMMARY=()
+SUMMARY=
 
 # count LOG: passed, failed and skipped among a log's TAP lines.
 count() {
@@ -30,10 +30,13 @@ count() {
 # part NAME TITLE COMMAND...: a step whose output is TAP.  It never ends the
 # run: all parts are to be seen in one go.
 part() {
-    local name=$1 title=$2 rc=0 passed failed skipped log=$LOG/$1.log
+    local name="$1" title="$2" rc=0 passed failed skipped log="$LOG/$1.log"
     shift 2
-    STEP_KEEP_GOING=1 step "$name" "$title" tap "$@" || rc=$?
-    read -r passed failed skipped < <(count "$log")
+    STEP_KEEP_GOING=1
+    step "$name" "$title" tap "$@" || rc=$?
+    read -r passed failed skipped <<EOF
+$(count "$log")
+EOF
     if [ "$failed" -eq 0 ] && { [ "$rc" -ne 0 ] || [ $((passed + skipped)) -eq 0 ]; }; then
         failed=1
         printf '      it ended with code %d and named no failed test; the last lines of %s:\n' "$rc" "$(rel "$log")"
@@ -45,13 +48,15 @@ part() {
     PASSED=$((PASSED + passed))
     FAILED=$((FAILED + failed))
     SKIPPED=$((SKIPPED + skipped))
-    SUMMARY+=("$title: $passed passed, $failed failed, $skipped skipped ($(minutes "$STEP_TIME"))")
+    SUMMARY="$SUMMARY$title: $passed passed, $failed failed, $skipped skipped ($(minutes "$STEP_TIME"))
+"
 }
 
 begin "test${full:+ --full}"
 ensure_packages
 part test-lint "shellcheck" "$SCRIPTS/lint.sh"
 part test-queue-tools "queue tooling" "$ROOT/tests/queue/roundtrip.sh"
+part test-docs "documentation table" "$ROOT/tests/queue/touched-files.sh"
 
 ensure_tree qemu
 part test-queue-qemu "queue of QEMU" "$SCRIPTS/queue.sh" check qemu
@@ -78,6 +83,6 @@ if [ -n "$full" ]; then
 fi
 
 say
-printf '%s\n' "${SUMMARY[@]}"
+printf '%s' "$SUMMARY"
 say "$PASSED passed, $FAILED failed, $SKIPPED skipped"
 [ "$FAILED" -eq 0 ]

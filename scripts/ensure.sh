@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # What each result needs, and whether it is up to date.  Sourced by cmd-*.sh,
@@ -11,12 +11,12 @@ begin() {
     check_distro
     take_lock "$@"
     check_disk
-    export CCACHE_DIR=$BUILD/ccache
+    export CCACHE_DIR="$BUILD/ccache"
     # Debian's own tools first: a python or meson from elsewhere would not see
     # the packages installed here.
-    export PATH=/usr/bin:/bin:$PATH
+    export PATH="/usr/bin:/bin:$PATH"
     export LC_ALL=C.UTF-8
-    export QEMU_SRC=${QEMU_SRC:-} LINUX_SRC=${LINUX_SRC:-}
+    export QEMU_SRC="${QEMU_SRC:-}" LINUX_SRC="${LINUX_SRC:-}"
 }
 
 check_distro() {
@@ -33,6 +33,8 @@ check_distro() {
 
 check_disk() {
     local need have
+    have=$(df --output=avail -BG "$BUILD") || exit 1
+    have=$(printf '%s\n' "$have" | tail -n 1 | tr -dc 0-9)
     if [ ! -e "$BUILD/linux/.git" ]; then
         need=12
     elif [ ! -e "$BUILD/linux-build/arch/x86/boot/bzImage" ] || [ ! -e "$BUILD/qemu-build/qemu-system-x86_64" ]; then
@@ -40,7 +42,6 @@ check_disk() {
     else
         need=1
     fi
-    have=$(df --output=avail -BG "$BUILD" | tail -n 1 | tr -dc 0-9)
     if [ "$have" -lt "$need" ]; then
         die "too little disk: this needs about $need GB free under $(rel "$BUILD")/, there are $have GB" \
             "free some, or make build/ a link to a folder on a larger disk"
@@ -57,8 +58,8 @@ ensure_packages() {
     [ "$(id -u)" -eq 0 ] ||
         die "these packages are missing: $missing" \
             "installing them needs root; call once as root: ./scripts/packages.sh install"
-    STEP_HINT="see that the machine has network and that 'apt-get update' works, then call the same command again" \
-        step packages "installing Debian packages" - "$SCRIPTS/packages.sh" install
+    STEP_HINT="see that the machine has network and that 'apt-get update' works, then call the same command again"
+    step packages "installing Debian packages" - "$SCRIPTS/packages.sh" install
 }
 
 given_source() {
@@ -68,27 +69,34 @@ given_source() {
     esac
 }
 
-base_hash() {
+base_text() {
     local given
     given=$(given_source "$1")
-    {
-        # What stands in BASE for the tree, without the comments.
-        grep -i "^$1_" "$ROOT/BASE"
-        if [ -n "$given" ]; then
-            realpath "$given"
-            stat -c '%s %Y' "$given"
-            git -C "$given" rev-parse HEAD 2>/dev/null || true
-        fi
-    } | hash_of
+    # What stands in BASE for the tree, without the comments.
+    grep -i "^$1_" "$ROOT/BASE" || return
+    if [ -e "$given" ]; then
+        realpath "$given" || return
+        stat -c '%s %Y' "$given" || return
+        git -C "$given" rev-parse HEAD 2>/dev/null || true
+    elif [ -n "$given" ]; then
+        # tree.sh tells what is wrong with it.
+        printf '%s\n' "$given"
+    fi
+}
+
+base_hash() {
+    local text
+    text=$(base_text "$1") || exit 1
+    printf '%s\n' "$text" | hash_of
 }
 
 ensure_base() {
-    local name=$1 stamp
+    local name="$1" stamp
     stamp=$(base_hash "$name")
     if [ -e "$BUILD/$name/.git" ] && stamp_ok "tree-$name" "$stamp"; then return 0; fi
     if [ -z "$(given_source "$name")" ]; then
-        STEP_HINT="see that 'apt-get update' works (network, mirror), or give the source: ${name^^}_SRC=TREE_OR_TARBALL" \
-            step "fetch-$name" "fetching the $name source" "size:$BUILD/download" "$SCRIPTS/fetch.sh" "$name"
+        STEP_HINT="see that 'apt-get update' works (network, mirror), or give the source: $(src_variable "$name")=TREE_OR_TARBALL"
+        step "fetch-$name" "fetching the $name source" "size:$BUILD/download" "$SCRIPTS/fetch.sh" "$name"
     fi
     step "tree-$name" "unpacking $name into build/$name" "size:$BUILD/$name.new" "$SCRIPTS/tree.sh" "$name"
     stamp_set "tree-$name" "$stamp"
@@ -97,7 +105,7 @@ ensure_base() {
 # The prepared tree with the queue on it.  Edits that are not in the queue yet
 # are built as they are: that is what one works with.
 ensure_tree() {
-    local name=$1 status
+    local name="$1" status
     ensure_packages
     ensure_base "$name"
     [ ! -e "$BUILD/download/linux.other" ] || [ "$name" != linux ] ||
@@ -114,16 +122,18 @@ ensure_tree() {
             "or drop them:   ./run queue apply $name --discard"
         ;;
     esac
-    STEP_HINT="correct the patch that the log names; build/$name was left as it is" \
-        step "queue-$name" "applying patches/$name" - "$SCRIPTS/queue.sh" apply "$name"
+    # shellcheck disable=SC2034  # for step
+    STEP_HINT="correct the patch that the log names; build/$name was left as it is"
+    step "queue-$name" "applying patches/$name" - "$SCRIPTS/queue.sh" apply "$name"
 }
 
 # Everything a build of this tree depends on: commits and uncommitted edits.
 tree_hash() {
-    {
-        git -C "$BUILD/$1" rev-parse 'HEAD^{tree}'
-        git -C "$BUILD/$1" diff HEAD
-    } | hash_of
+    local text="$BUILD/.tree-hash"
+    git -C "$BUILD/$1" rev-parse 'HEAD^{tree}' >"$text" || exit 1
+    git -C "$BUILD/$1" diff HEAD >>"$text" || exit 1
+    hash_of <"$text"
+    rm -f "$text"
 }
 
 ensure_roms() {
@@ -148,19 +158,29 @@ ensure_host_san() {
     step build-host-san "building the tests with sanitizers" ninja "$SCRIPTS/build-host.sh" host-san
 }
 
+# stamp_of HASH FILE...: of a result that depends on these files, too.
+stamp_of() {
+    local text
+    text=$(printf '%s\n' "$1" && shift && cat "$@") || exit 1
+    printf '%s\n' "$text" | hash_of
+}
+
 linux_stamp() {
-    { tree_hash linux; cat "$ROOT/tests/lab/kernel.config" "$SCRIPTS/build-linux.sh"; } | hash_of
+    local tree
+    tree=$(tree_hash linux) || exit 1
+    stamp_of "$tree" "$ROOT/tests/lab/kernel.config" "$SCRIPTS/build-linux.sh"
 }
 
 ensure_linux() {
-    local stamp
+    local stamp tree
     ensure_tree linux
     stamp=$(linux_stamp)
     if ! stamp_ok linux "$stamp" || [ ! -e "$BUILD/linux-build/arch/x86/boot/bzImage" ]; then
         step build-linux "building Linux" make "$SCRIPTS/build-linux.sh" linux
         stamp_set linux "$stamp"
     fi
-    stamp=$({ tree_hash linux; cat "$SCRIPTS/build-selftests.sh"; } | hash_of)
+    tree=$(tree_hash linux)
+    stamp=$(stamp_of "$tree" "$SCRIPTS/build-selftests.sh")
     if ! stamp_ok selftests "$stamp"; then
         step build-selftests "building the kernel's own tests" - "$SCRIPTS/build-selftests.sh"
         stamp_set selftests "$stamp"
@@ -169,16 +189,17 @@ ensure_linux() {
 
 # The same kernel without our series: what plain QEMU's users have.
 ensure_linux_base() {
-    local stamp
+    local stamp base
     ensure_tree linux
-    stamp=$({ base_hash linux; cat "$ROOT/tests/lab/kernel.config" "$SCRIPTS/build-linux.sh"; } | hash_of)
+    base=$(base_hash linux)
+    stamp=$(stamp_of "$base" "$ROOT/tests/lab/kernel.config" "$SCRIPTS/build-linux.sh")
     if stamp_ok linux-base "$stamp" && [ -e "$BUILD/linux-base-build/arch/x86/boot/bzImage" ]; then return 0; fi
     step build-linux-base "building Linux without our series" make "$SCRIPTS/build-linux.sh" linux-base
     stamp_set linux-base "$stamp"
 }
 
 ensure_lab() {
-    export KERNEL=$BUILD/linux-build/arch/x86/boot/bzImage
-    export KERNEL_BASE=$BUILD/linux-base-build/arch/x86/boot/bzImage
+    export KERNEL="$BUILD/linux-build/arch/x86/boot/bzImage"
+    export KERNEL_BASE="$BUILD/linux-base-build/arch/x86/boot/bzImage"
     step build-lab "making the emulated host's root" - "$ROOT/tests/lab/lab.sh" build
 }

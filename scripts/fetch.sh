@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # fetch.sh qemu|linux|roms: bring a base into build/download.
@@ -6,7 +6,7 @@
 # apt checks the archive's signature, then our own sha256 is checked.  Files
 # come in under part/ and are renamed when they are whole and right, so an
 # interrupted download is never taken for a finished one.
-set -euo pipefail
+set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/apt.sh"
 . "$ROOT/BASE"
@@ -84,7 +84,7 @@ download_data() {
 # The source without blobs has no option ROMs.  They are taken out of the
 # packages; nothing is installed but seabios.
 fetch_roms() {
-    local dir=$BUILD/roms.new rom
+    local dir="$BUILD/roms.new" rom
     rm -rf "$dir" "$PART/roms"
     mkdir -p "$dir" "$PART/roms"
     download_data || { [ "$(id -u)" -eq 0 ] && apt-get update -q && download_data; } ||

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # git for the prepared trees.  Sourced.
@@ -12,7 +12,7 @@ unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
 # tree_git TREE ARGS...
 tree_git() {
-    local tree=$1
+    local tree="$1"
     shift
     git -C "$tree" -c gc.auto=0 -c core.autocrlf=false "$@"
 }

@@ -1,11 +1,11 @@
-# shellcheck shell=bash
+# shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # What all scripts share: messages, steps with a log, stamps, the lock.
-# To be sourced.  ROOT and BUILD come from ./run; the queue tooling works
-# without them.
+# To be sourced, by a script of this folder.  ROOT and BUILD come from ./run;
+# the queue tooling works without them.
 
-ROOT=${ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)}
+ROOT=${ROOT:-$(cd "$(dirname "$0")/.." && pwd -P)}
 BUILD=${BUILD:-$ROOT/build}
 # shellcheck disable=SC2034  # for those who source this
 SCRIPTS=$ROOT/scripts
@@ -18,9 +18,9 @@ warn() { printf '%s\n' "$*" >&2; }
 
 # die WHAT [HINT...]: what failed, then what to do about it, one per line.
 die() {
+    local line
     printf 'error: %s\n' "$1" >&2
     shift
-    local line
     for line in "$@"; do
         printf '  %s\n' "$line" >&2
     done
@@ -31,6 +31,16 @@ die() {
 rel() { printf '%s' "${1#"$ROOT"/}"; }
 
 minutes() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
+
+seconds() { date +%s; }
+
+# src_variable qemu|linux: the variable that gives this tree's source.
+src_variable() {
+    case $1 in
+    qemu) printf QEMU_SRC ;;
+    linux) printf LINUX_SRC ;;
+    esac
+}
 
 # --- stamps ---------------------------------------------------------------
 # A stamp holds a hash of everything a result was made from.  It is written
@@ -75,14 +85,17 @@ drop_lock() { exec 9>&-; }
 #             size:D the size of what is in folder D
 #             -      only the time
 # A failing step explains itself and ends the script.  STEP_HINT says what to
-# try; STEP_KEEP_GOING=1 hands the exit code back instead.
+# try; STEP_KEEP_GOING=1 hands the exit code back instead.  Both hold for the
+# next step only.
 
 STEP_NO=0
 STEP_PID=
 STEP_MONITOR=
+STEP_HINT=
+STEP_KEEP_GOING=
 
 step_progress() {
-    local kind=$1 log=$2
+    local kind="$1" log="$2"
     case $kind in
     ninja) tail -c 4000 "$log" | tr '\r' '\n' | grep -o '^\[[0-9]*/[0-9]*\]' | tail -n 1 ;;
     make) printf '%s objects' "$(grep -cE '^  (CC|AS|LD|AR|HOSTCC) ' "$log")" ;;
@@ -92,10 +105,11 @@ step_progress() {
 }
 
 step_monitor() {
-    local kind=$1 log=$2 title=$3 start=$SECONDS last=0 now text
+    local kind="$1" log="$2" title="$3" start last=0 now text
+    start=$(seconds)
     # Ends by itself should the script be killed outright.
     while sleep 1 && kill -0 $$ 2>/dev/null; do
-        now=$((SECONDS - start))
+        now=$(($(seconds) - start))
         if [ -t 1 ]; then
             text=$(step_progress "$kind" "$log" || true)
             printf '\r[%d] %s ... %s %s \033[K' "$STEP_NO" "$title" "$(minutes "$now")" "$text"
@@ -120,7 +134,7 @@ step_interrupted() {
     trap '' INT TERM
     step_stop_monitor
     if [ -n "$STEP_PID" ]; then
-        kill -TERM -- "-$STEP_PID" 2>/dev/null || true
+        kill -s TERM -- "-$STEP_PID" 2>/dev/null || true
         wait "$STEP_PID" 2>/dev/null || true
     fi
     printf '\ninterrupted; the next call goes on from there\n' >&2
@@ -128,8 +142,11 @@ step_interrupted() {
 }
 
 step() {
-    local name=$1 title=$2 kind=$3 log rc=0 start=$SECONDS
+    local name="$1" title="$2" kind="$3" log rc=0 start hint="$STEP_HINT" keep_going="$STEP_KEEP_GOING"
     shift 3
+    STEP_HINT=
+    STEP_KEEP_GOING=
+    start=$(seconds)
     STEP_NO=$((STEP_NO + 1))
     log=$LOG/$name.log
     mkdir -p "$LOG"
@@ -144,29 +161,29 @@ step() {
     wait "$STEP_PID" || rc=$?
     STEP_PID=
     step_stop_monitor
-    STEP_TIME=$((SECONDS - start))
+    STEP_TIME=$(($(seconds) - start))
     [ ! -t 1 ] || printf '\r[%d] %s ...' "$STEP_NO" "$title"
     if [ "$rc" -eq 0 ]; then
         printf ' done (%s)' "$(minutes "$STEP_TIME")"
         [ ! -t 1 ] || printf '\033[K'
         printf '\n'
-    elif [ -n "${STEP_KEEP_GOING:-}" ]; then
+    elif [ -n "$keep_going" ]; then
         printf ' FAILED (%s)\n' "$(minutes "$STEP_TIME")"
     else
         printf ' FAILED (%s)\n\n' "$(minutes "$STEP_TIME")"
-        step_explain "$title" "$log"
+        step_explain "$title" "$log" "$hint"
     fi
     return "$rc"
 }
 
 step_explain() {
-    local title=$1 log=$2
+    local title="$1" log="$2" hint="$3"
     {
         printf 'failed: %s\n' "$title"
         printf 'the last lines of %s:\n' "$(rel "$log")"
         tail -n 15 "$log" | cut -c1-300 | sed 's/^/  | /'
         printf 'the whole log: %s\n' "$(rel "$log")"
-        printf 'what to try: %s\n' "${STEP_HINT:-correct what the log names, then call the same command again; it goes on from there}"
+        printf 'what to try: %s\n' "${hint:-correct what the log names, then call the same command again; it goes on from there}"
     } >&2
     exit 1
 }

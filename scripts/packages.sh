@@ -1,9 +1,9 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # packages.sh missing   prints what is not installed (nothing: all is here)
 # packages.sh install   installs it; needs root
-set -euo pipefail
+set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/apt.sh"
 
@@ -14,7 +14,7 @@ PACKAGES="build-essential git ca-certificates dpkg-dev ccache pkg-config ninja-b
     libglib2.0-dev libpixman-1-dev libfdt-dev zlib1g-dev libcap-ng-dev
     libelf-dev libssl-dev uuid-dev libnuma-dev
     busybox-static seabios
-    shellcheck"
+    shellcheck python3-git python3-ply"
 
 # From bookworm-backports: QEMU wants a newer meson than Debian 12 has, and
 # pycotap is not in Debian 12 at all.
@@ -49,7 +49,7 @@ install_plain() {
 # Downloaded (and their signature checked) in the private apt state, installed
 # as files: what they depend on comes from the machine's own sources.
 install_backports() {
-    local dir=$BUILD/download/backports p debs=()
+    local dir="$BUILD/download/backports" p
     export DEBIAN_FRONTEND=noninteractive
     apt_lists backports
     rm -rf "$dir"
@@ -57,8 +57,7 @@ install_backports() {
     for p in $1; do
         (cd "$dir" && apt_private backports apt-get download -q "$p")
     done
-    debs=("$dir"/*.deb)
-    apt-get install -y -q --no-install-recommends "${debs[@]}"
+    apt-get install -y -q --no-install-recommends "$dir"/*.deb
 }
 
 case ${1:-} in

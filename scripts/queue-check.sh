@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # queue check: prints TAP; fails if one check does.  Sourced.
@@ -27,87 +27,107 @@ result() {
     done
 }
 
+# problem TEXT: one line more in the caller's "bad".
+problem() {
+    bad="${bad:+$bad
+}$1"
+}
+
+# like TEXT REGEX
+like() { printf '%s\n' "$1" | grep -E -- "$2" >/dev/null; }
+
 check_series() {
-    local bad=() listed f
+    local bad='' listed f
     listed=$(series)
     while read -r f; do
-        [ -z "$f" ] || [ -f "$QUEUE_DIR/$f" ] || bad+=("series names $f, and there is no such file")
-        [ -z "$f" ] || [[ $f =~ ^[0-9]{4}-[A-Za-z0-9._-]+\.patch$ ]] || bad+=("$f: the name is not NNNN-words.patch")
-    done <<<"$listed"
+        [ -n "$f" ] || continue
+        [ -f "$QUEUE_DIR/$f" ] || problem "series names $f, and there is no such file"
+        like "$f" '^[0-9]{4}-[A-Za-z0-9._-]+\.patch$' || problem "$f: the name is not NNNN-words.patch"
+    done <<EOF
+$listed
+EOF
     for f in "$QUEUE_DIR"/*; do
         f=${f##*/}
         [ "$f" != series ] || continue
-        grep -qxF -- "$f" <<<"$listed" || bad+=("$f is not in series")
+        printf '%s\n' "$listed" | grep -xF -- "$f" >/dev/null || problem "$f is not in series"
     done
-    result "series and files are the same" "${bad[@]}"
-    bad=()
-    while read -r f; do
-        bad+=("$f")
-    done < <(sort -c -u <<<"$(cut -c1-4 <<<"$listed")" 2>&1)
-    result "the order is that of the numbers, each used once" "${bad[@]}"
+    result "series and files are the same" ${bad:+"$bad"}
+    bad=$(printf '%s\n' "$listed" | cut -c1-4 | sort -c -u 2>&1) || true
+    result "the order is that of the numbers, each used once" ${bad:+"$bad"}
 }
 
 check_messages() {
-    local bad=() f s
+    local bad='' f s length
     while read -r f; do
-        [ -f "$QUEUE_DIR/$f" ] || continue
+        if [ -z "$f" ] || [ ! -f "$QUEUE_DIR/$f" ]; then continue; fi
         s=$(subject "$QUEUE_DIR/$f")
-        [ -n "$(trailers "$QUEUE_DIR/$f" Upstream)" ] || bad+=("$f: no 'Upstream:' line (a link, or N/A and why)")
-        trailers "$QUEUE_DIR/$f" Signed-off-by | grep '<.*@.*>' >/dev/null || bad+=("$f: no 'Signed-off-by:' line")
-        [[ $s =~ ^[^\ :]+.*:\ [^\ ] ]] || bad+=("$f: the subject is not 'area: what it does'")
-        [ ${#s} -le 76 ] || bad+=("$f: the subject has ${#s} characters, more than 76")
-        [[ $s != *. ]] || bad+=("$f: the subject ends with a full stop")
-        [[ ! $s =~ ^(fixup|squash|amend)! ]] || bad+=("$f: a $s is left over")
-    done < <(series)
-    result "subjects and trailers" "${bad[@]}"
+        [ -n "$(trailers "$QUEUE_DIR/$f" Upstream)" ] || problem "$f: no 'Upstream:' line (a link, or N/A and why)"
+        trailers "$QUEUE_DIR/$f" Signed-off-by | grep '<.*@.*>' >/dev/null || problem "$f: no 'Signed-off-by:' line"
+        like "$s" '^[^ :]+.*: [^ ]' || problem "$f: the subject is not 'area: what it does'"
+        # Characters, not bytes.
+        length=$(printf '%s' "$s" | wc -m)
+        [ "$length" -le 76 ] || problem "$f: the subject has $length characters, more than 76"
+        case $s in
+        *.) problem "$f: the subject ends with a full stop" ;;
+        esac
+        case $s in
+        'fixup!'* | 'squash!'* | 'amend!'*) problem "$f: a $s is left over" ;;
+        esac
+    done <<EOF
+$(series)
+EOF
+    result "subjects and trailers" ${bad:+"$bad"}
 }
 
 check_overlays() {
-    local bad=() path dir
-    local -A count=()
-    while read -r path; do
-        count[$path]=$((${count[$path]:-0} + 1))
-    done < <(overlays)
-    for path in "${!count[@]}"; do
-        [ "${count[$path]}" -eq 1 ] || bad+=("$path is named by ${count[$path]} patches")
-        [ -f "$OVERLAY_ROOT/$path" ] || bad+=("$path is named by a patch, and there is no such file")
-        ! tgit cat-file -e "$QBASE:$path" 2>/dev/null || bad+=("$path is in the base already: change it by a patch")
-    done
+    local bad='' path dir count named="$SCRATCH/named"
+    overlays | sort >"$named"
+    while read -r count path; do
+        [ -n "$path" ] || continue
+        [ "$count" -eq 1 ] || problem "$path is named by $count patches"
+        [ -f "$OVERLAY_ROOT/$path" ] || problem "$path is named by a patch, and there is no such file"
+        ! tgit cat-file -e "$QBASE:$path" 2>/dev/null || problem "$path is in the base already: change it by a patch"
+    done <<EOF
+$(uniq -c "$named")
+EOF
     for dir in $OVERLAY_DIRS; do
         [ -d "$OVERLAY_ROOT/$dir" ] || continue
-        while read -r path; do
+        find "$OVERLAY_ROOT/$dir" -type f ! -name '*.pyc' ! -name '*~' ! -name '.*.sw?' ! -name '.gitignore' >"$SCRATCH/found"
+        while IFS= read -r path; do
             path=${path#"$OVERLAY_ROOT"/}
-            [ -n "${count[$path]:-}" ] || bad+=("$path is named by no patch (a line 'Overlay: $path')")
-        done < <(find "$OVERLAY_ROOT/$dir" -type f ! -name '*.pyc' ! -name '*~' ! -name '.*.sw?' ! -name '.gitignore')
+            grep -qxF -- "$path" "$named" || problem "$path is named by no patch (a line 'Overlay: $path')"
+        done <"$SCRATCH/found"
     done
-    result "overlay files: each named by one patch" "${bad[@]}"
+    result "overlay files: each named by one patch" ${bad:+"$bad"}
 }
 
 # git am knows no fuzz, but it takes a hunk at another line.  So the queue is
 # applied and written again: if the same bytes come out, every hunk fits where
 # it says, and nothing stands before, between or after them.
 check_applies() {
-    local bad=() files=() commits=() f i new first
-    while read -r f; do
-        [ ! -f "$QUEUE_DIR/$f" ] || files+=("$(realpath "$QUEUE_DIR/$f")")
-    done < <(series)
+    local bad='' f i=0 commit new="$SCRATCH/new" commits="$SCRATCH/commits" first
+    set --
+    while IFS= read -r f; do
+        [ -z "$f" ] || set -- "$@" "$f"
+    done <<EOF
+$(patch_files)
+EOF
     worktree_add "$QBASE"
-    if ! am_patches "$WT" "${files[@]}"; then
+    if ! am_patches "$WT" "$@"; then
         result "every patch applies, without fuzz" "${AM_FAILED##*/} does not apply:" "$AM_OUT"
         return
     fi
     result "every patch applies, without fuzz"
-    mapfile -t commits < <(tree_git "$WT" rev-list --reverse "$QBASE..HEAD")
-    new=$(mktemp)
-    for i in "${!files[@]}"; do
-        f=${files[i]##*/}
-        format_commit "${commits[i]:-HEAD}" >"$new"
-        first=$(diff "${files[i]}" "$new" | grep '^[<>]' | sed -n 1p || true)
-        [ -z "$first" ] || bad+=("$f: differs first at: $first")
+    tree_git "$WT" rev-list --reverse "$QBASE..HEAD" >"$commits"
+    for f in "$@"; do
+        i=$((i + 1))
+        commit=$(sed -n "${i}p" "$commits")
+        format_commit "${commit:-HEAD}" >"$new"
+        first=$(diff "$f" "$new" | grep '^[<>]' | sed -n 1p || true)
+        [ -z "$first" ] || problem "${f##*/}: differs first at: $first"
     done
-    rm -f "$new"
-    [ ${#bad[@]} -eq 0 ] || bad+=("cure: ./run queue apply $NAME, then ./run queue refresh $NAME")
-    result "every patch is as refresh writes it (no offsets, nothing around it)" "${bad[@]}"
+    [ -z "$bad" ] || problem "cure: ./run queue apply $NAME, then ./run queue refresh $NAME"
+    result "every patch is as refresh writes it (no offsets, nothing around it)" ${bad:+"$bad"}
 }
 
 # checkpatch_one ARGS...: the tree's own checker, in its own folder.  Warnings
@@ -117,70 +137,85 @@ check_applies() {
 checkpatch_one() {
     local out left rc=0
     out=$(cd "$TREE_DIR" && perl scripts/checkpatch.pl "$@" 2>&1) || rc=$?
-    left=$(awk 'BEGIN { RS = ""; ORS = "\n" }
-        !/^WARNING: added, moved or deleted file\(s\) imported from Linux/' <<<"$out")
-    if grep -qE '^(ERROR|WARNING|CHECK):' <<<"$left" ||
-        { [ "$rc" -ne 0 ] && ! grep -qE '^(ERROR|WARNING|CHECK):' <<<"$out"; }; then
-        grep -vE "$CHECKPATCH_NOISE" <<<"$left" | sed -n '1,40p'
+    left=$(printf '%s\n' "$out" | awk 'BEGIN { RS = ""; ORS = "\n" }
+        !/^WARNING: added, moved or deleted file\(s\) imported from Linux/')
+    if like "$left" '^(ERROR|WARNING|CHECK):' ||
+        { [ "$rc" -ne 0 ] && ! like "$out" '^(ERROR|WARNING|CHECK):'; }; then
+        printf '%s\n' "$left" | grep -vE "$CHECKPATCH_NOISE" | sed -n '1,40p'
         return 1
     fi
 }
 
 check_style() {
-    local args=() f out title
+    local f out title
     if [ ! -f "$TREE_DIR/scripts/checkpatch.pl" ] || [ "${CHECKPATCH:-}" = no ]; then
         return
     fi
     # FILE_PATH_CHANGES asks whether MAINTAINERS should name a new file: a
     # question for the day a series is posted.
     if [ "$NAME" = linux ]; then
-        args=(--strict --no-summary --color=never --show-types --ignore FILE_PATH_CHANGES)
+        set -- --strict --no-summary --color=never --show-types --ignore FILE_PATH_CHANGES
     else
-        args=(--strict --no-summary --color=never)
+        set -- --strict --no-summary --color=never
     fi
     while read -r f; do
-        [ -f "$QUEUE_DIR/$f" ] || continue
+        if [ -z "$f" ] || [ ! -f "$QUEUE_DIR/$f" ]; then continue; fi
         title="checkpatch $f"
-        if out=$(checkpatch_one "${args[@]}" "$(realpath "$QUEUE_DIR/$f")"); then
+        if out=$(checkpatch_one "$@" "$(realpath "$QUEUE_DIR/$f")"); then
             result "$title"
         else
             result "$title" "$out"
         fi
-    done < <(series)
+    done <<EOF
+$(series)
+EOF
     while read -r f; do
-        if [[ $f != *.[ch] ]] || [ ! -f "$OVERLAY_ROOT/$f" ]; then continue; fi
+        case $f in
+        *.[ch]) [ -f "$OVERLAY_ROOT/$f" ] || continue ;;
+        *) continue ;;
+        esac
         title="checkpatch $f"
-        if out=$(checkpatch_one "${args[@]}" -f "$OVERLAY_ROOT/$f"); then
+        if out=$(checkpatch_one "$@" -f "$OVERLAY_ROOT/$f"); then
             result "$title"
         else
             result "$title" "$out"
         fi
-    done < <(overlays)
+    done <<EOF
+$(overlays)
+EOF
 }
 
 # Every commit builds, with the overlay files that are named up to it.
 check_each() {
-    local dir=$BUILD/each-$NAME files=() commits=() i path log
+    local dir="$BUILD/each-$NAME" file commit i=0 path log commits="$SCRATCH/commits"
     worktree_add "$QBASE"
-    while read -r path; do
-        files+=("$(realpath "$QUEUE_DIR/$path")")
-    done < <(series)
-    am_patches "$WT" "${files[@]}" || return 0
-    mapfile -t commits < <(tree_git "$WT" rev-list --reverse "$QBASE..HEAD")
+    set --
+    while IFS= read -r path; do
+        [ -z "$path" ] || set -- "$@" "$path"
+    done <<EOF
+$(patch_files)
+EOF
+    am_patches "$WT" "$@" || return 0
+    tree_git "$WT" rev-list --reverse "$QBASE..HEAD" >"$commits"
+    : >"$SCRATCH/overlays"
     mkdir -p "$BUILD" "$LOG"
     if [ ! -e "$dir/.git" ]; then
         rm -rf "$dir"
         tgit worktree prune
         tgit worktree add -q --detach "$dir" "$QBASE"
     fi
-    for i in "${!commits[@]}"; do
-        tree_git "$dir" checkout -q -f "${commits[i]}"
+    for file in "$@"; do
+        i=$((i + 1))
+        commit=$(sed -n "${i}p" "$commits")
+        [ -n "$commit" ] || break
+        tree_git "$dir" checkout -q -f "$commit"
+        overlays_of "$file" >>"$SCRATCH/overlays"
         while read -r path; do
             [ -n "$path" ] || continue
             mkdir -p "$(dirname "$dir/$path")"
             ln -sfn "$(realpath "$OVERLAY_ROOT/$path")" "$dir/$path"
-        done < <(overlays_of "${files[@]:0:i+1}")
-        path=${files[i]##*/}
+        done <"$SCRATCH/overlays"
+        path=${file##*/}
         log=$LOG/each-$NAME-${path%%-*}.log
         if TREE=$dir OUT=$BUILD/each-$NAME-build "$SCRIPTS/queue-each.sh" "$NAME" >"$log" 2>&1 </dev/null; then
             result "builds up to $path"

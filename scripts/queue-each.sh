@@ -1,13 +1,13 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # queue-each.sh qemu|linux: builds the tree TREE in OUT as far as the queue
 # touches it.  For "queue check --each".
-set -euo pipefail
+set -eu
 . "$(dirname "$0")/lib.sh"
 
 : "${TREE:?}" "${OUT:?}"
-export CCACHE_DIR=${CCACHE_DIR:-$BUILD/ccache}
+export CCACHE_DIR="${CCACHE_DIR:-$BUILD/ccache}"
 case $1 in
 qemu)
     exec "$SCRIPTS/build-qemu.sh"

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The queue (a folder of patches and their series) and the prepared tree it is
@@ -27,11 +27,18 @@ queue_init() {
     else
         OVERLAY_DIRS=${OVERLAY_DIRS-}
     fi
-    WORKTREES=()
+    WORKTREES=
+    SCRATCH=$(mktemp -d)
     trap queue_cleanup EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
 }
 
 tgit() { tree_git "$TREE_DIR" "$@"; }
+
+# In a subshell: the author of commits that are nobody's.
+as_queue() { export GIT_AUTHOR_NAME=qemu-gmem GIT_AUTHOR_EMAIL=queue@localhost; }
 
 need_tree() {
     tgit rev-parse -q --verify gmem-base >/dev/null 2>&1 ||
@@ -58,15 +65,23 @@ series() {
     [ ! -f "$QUEUE_DIR/series" ] || sed -e 's/[[:space:]]*#.*//' -e '/^[[:space:]]*$/d' "$QUEUE_DIR/series"
 }
 
+# The paths of the patches that exist, in their order.
+patch_files() {
+    local p
+    series | while read -r p; do
+        [ ! -f "$QUEUE_DIR/$p" ] || realpath "$QUEUE_DIR/$p"
+    done
+}
+
 queue_hash() {
+    local p
     {
         printf '%s\n' "$QBASE"
         series
-        local p
-        while read -r p; do
-            sha256sum <"$QUEUE_DIR/$p"
-        done < <(series)
-    } 2>&1 | sha256sum | cut -d' ' -f1
+        series | while read -r p; do
+            if [ -f "$QUEUE_DIR/$p" ]; then sha256sum <"$QUEUE_DIR/$p"; else say missing; fi
+        done
+    } 2>&1 | hash_of
 }
 
 # trailers FILE KEY: the values of "KEY: value" lines in a patch's message.
@@ -91,9 +106,9 @@ overlays_of() {
 # All overlay files of the queue.
 overlays() {
     local p
-    while read -r p; do
+    series | while read -r p; do
         overlays_of "$QUEUE_DIR/$p"
-    done < <(series)
+    done
 }
 
 # --- a temporary worktree ---------------------------------------------------
@@ -103,7 +118,8 @@ overlays() {
 worktree_add() {
     WT=$(mktemp -d "$TREE_DIR.wt.XXXXXX")
     rmdir "$WT"
-    WORKTREES+=("$WT")
+    WORKTREES="$WORKTREES$WT
+"
     tgit worktree prune
     tgit worktree add -q --no-checkout --detach "$WT" "$1"
     tree_git "$WT" read-tree HEAD
@@ -111,16 +127,21 @@ worktree_add() {
 
 queue_cleanup() {
     local wt
-    for wt in "${WORKTREES[@]}"; do
+    trap '' HUP INT TERM
+    while IFS= read -r wt; do
+        [ -n "$wt" ] || continue
         tgit worktree remove --force "$wt" 2>/dev/null || true
         rm -rf "$wt"
-    done
+    done <<EOF
+$WORKTREES
+EOF
+    rm -rf "$SCRATCH"
 }
 
 # am_patches TREE FILE...: git am, without fuzz and without touching the text.
 # On failure AM_FAILED is the file and AM_OUT what git said.
 am_patches() {
-    local tree=$1 next
+    local tree="$1" next
     shift
     AM_FAILED=
     [ $# -gt 0 ] || return 0
@@ -129,20 +150,26 @@ am_patches() {
         return 0
     fi
     next=$(cat "$(tree_git "$tree" rev-parse --absolute-git-dir)/rebase-apply/next" 2>/dev/null || echo 1)
-    AM_FAILED=${!next}
+    [ "$next" -ge 1 ] && [ "$next" -le $# ] || next=1
+    shift $((next - 1))
+    AM_FAILED=$1
     AM_OUT=$(printf '%s\n' "$AM_OUT" | grep -v '^hint:' | sed -n '1,12p')
     return 1
 }
 
 # Applies the queue on commit $1; sets TIP.
 apply_queue_on() {
-    local files=() p
+    local base="$1" p
+    set --
     while read -r p; do
+        [ -n "$p" ] || continue
         [ -f "$QUEUE_DIR/$p" ] || die "$(rel "$QUEUE_DIR")/series names $p, and there is no such file"
-        files+=("$(realpath "$QUEUE_DIR/$p")")
-    done < <(series)
-    worktree_add "$1"
-    if ! am_patches "$WT" "${files[@]}"; then
+        set -- "$@" "$(realpath "$QUEUE_DIR/$p")"
+    done <<EOF
+$(series)
+EOF
+    worktree_add "$base"
+    if ! am_patches "$WT" "$@"; then
         printf '%s\n' "$AM_OUT" >&2
         die "$(rel "$QUEUE_DIR")/$(basename "$AM_FAILED") does not apply (no fuzz is allowed)" \
             "$(rel "$TREE_DIR") was left as it is; correct the patch, or see that its base is the one of BASE"
@@ -177,10 +204,11 @@ committed_edits() {
 # or sed -i does that).
 torn_overlays() {
     local path
+    [ -f "$STATE/overlays" ] || return 0
     while read -r _ path; do
         [ -L "$TREE_DIR/$path" ] || [ ! -f "$TREE_DIR/$path" ] ||
             cmp -s "$TREE_DIR/$path" "$OVERLAY_ROOT/$path" || printf '%s\n' "$path"
-    done < <(cat "$STATE/overlays" 2>/dev/null)
+    done <"$STATE/overlays"
 }
 
 queue_changed() {
@@ -195,7 +223,7 @@ tree_edited() { [ -n "$(dirty_files)" ] || committed_edits || [ -n "$(torn_overl
 # A file that was made in the prepared tree moves to where it belongs; one that
 # was edited there after its link was torn goes back, unless both sides changed.
 settle_overlay() {
-    local path=$1 src=$OVERLAY_ROOT/$1 dst=$TREE_DIR/$1 known
+    local path="$1" src="$OVERLAY_ROOT/$1" dst="$TREE_DIR/$1" known
     if [ ! -f "$dst" ] || [ -L "$dst" ]; then return 0; fi
     if [ ! -e "$src" ]; then
         mkdir -p "$(dirname "$src")"
@@ -215,10 +243,9 @@ settle_overlay() {
 }
 
 link_overlays() {
-    local path target
-    local -A wanted=()
+    local path target wanted="$SCRATCH/wanted"
+    overlays | sort -u >"$wanted"
     while read -r path; do
-        wanted[$path]=1
         ! tgit cat-file -e "HEAD:$path" 2>/dev/null ||
             die "$path is named as an overlay file, but it is in the tree already" "change an existing file by a patch"
         settle_overlay "$path"
@@ -226,17 +253,19 @@ link_overlays() {
         mkdir -p "$(dirname "$TREE_DIR/$path")"
         target=$(realpath --relative-to="$(realpath "$(dirname "$TREE_DIR/$path")")" "$OVERLAY_ROOT/$path")
         [ "$(readlink "$TREE_DIR/$path")" = "$target" ] || ln -sfn "$target" "$TREE_DIR/$path"
-    done < <(overlays)
-    while read -r _ path; do
-        [ -n "${wanted[$path]:-}" ] || [ ! -L "$TREE_DIR/$path" ] || rm "$TREE_DIR/$path"
-    done < <(cat "$STATE/overlays" 2>/dev/null)
+    done <"$wanted"
+    if [ -f "$STATE/overlays" ]; then
+        while read -r _ path; do
+            grep -qxF -- "$path" "$wanted" || [ ! -L "$TREE_DIR/$path" ] || rm "$TREE_DIR/$path"
+        done <"$STATE/overlays"
+    fi
 
     : >"$STATE/overlays.new"
     printf '# overlay files: they live in the repository, not in this tree\n' >"$STATE/exclude.new"
-    for path in "${!wanted[@]}"; do
+    while read -r path; do
         printf '%s %s\n' "$(hash_of <"$OVERLAY_ROOT/$path")" "$path" >>"$STATE/overlays.new"
         printf '/%s\n' "$path" >>"$STATE/exclude.new"
-    done
+    done <"$wanted"
     mv "$STATE/overlays.new" "$STATE/overlays"
     target=$(tgit rev-parse --path-format=absolute --git-path info/exclude)
     mkdir -p "$(dirname "$target")"
@@ -248,9 +277,9 @@ record_in_step() {
     local p
     tgit update-ref refs/gmem/applied HEAD
     : >"$STATE/map.new"
-    while read -r p; do
+    series | while read -r p; do
         printf '%s\t%s\n' "$p" "$(subject "$QUEUE_DIR/$p")" >>"$STATE/map.new"
-    done < <(series)
+    done
     mv "$STATE/map.new" "$STATE/map"
     queue_hash >"$STATE/stamp"
 }

@@ -1,15 +1,15 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# queue.sh apply|refresh|check|export|status|clean? qemu|linux [OPTIONS]
+# queue.sh apply|refresh|check|export|status|is-clean qemu|linux [OPTIONS]
 #
 # The folders can be set from outside (see queue-lib.sh); tests/queue does so.
-set -euo pipefail
+set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/git.sh"
 . "$SCRIPTS/queue-lib.sh"
 
-usage() { die "usage: queue.sh apply|refresh|check|export|status|clean? qemu|linux [OPTIONS]"; }
+usage() { die "usage: queue.sh apply|refresh|check|export|status|is-clean qemu|linux [OPTIONS]"; }
 
 [ $# -ge 2 ] || usage
 verb=$1
@@ -25,13 +25,16 @@ list_edits() {
 # apply --discard keeps what it drops on a branch.
 keep_discarded() {
     local commit path
-    commit=$(GIT_AUTHOR_NAME=qemu-gmem GIT_AUTHOR_EMAIL=queue@localhost tgit stash create || true)
+    commit=$(as_queue && tgit stash create) || commit=
     tgit branch -f gmem-discarded "${commit:-HEAD}"
     say "what is discarded can still be had from the branch gmem-discarded"
     while read -r path; do
+        [ -n "$path" ] || continue
         mv "$TREE_DIR/$path" "$TREE_DIR/$path.discarded"
         say "  and $(rel "$TREE_DIR/$path.discarded")"
-    done < <(torn_overlays)
+    done <<EOF
+$(torn_overlays)
+EOF
 }
 
 cmd_apply() {
@@ -79,7 +82,7 @@ cmd_status() {
 }
 
 # Before a tree is replaced by one of another base.
-cmd_clean() {
+cmd_is_clean() {
     need_tree
     tree_edited || return 0
     list_edits >&2
@@ -90,7 +93,7 @@ cmd_clean() {
 case $verb in
 apply) cmd_apply "$@" ;;
 status) cmd_status ;;
-clean\?) cmd_clean ;;
+is-clean) cmd_is_clean ;;
 refresh | check | export)
     # shellcheck source=/dev/null
     . "$SCRIPTS/queue-$verb.sh"

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # tree.sh qemu|linux: unpack a base into build/TREE as a git tree.
@@ -9,7 +9,7 @@
 #   branch gmem-queue where ./run queue apply puts the queue
 #
 # The tree is made under another name and renamed when it is complete.
-set -euo pipefail
+set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/git.sh"
 . "$ROOT/BASE"
@@ -19,26 +19,41 @@ DOWNLOAD=$BUILD/download
 TREE=$BUILD/$name
 NEW=$BUILD/$name.new
 
+# A pipe's exit code is that of its right side.  What fails on the left leaves
+# this file.
+LEFT_FAILED=$BUILD/.left-failed
+
+left_failed() { : >"$LEFT_FAILED"; }
+
+left_succeeded() {
+    [ -e "$LEFT_FAILED" ] || return 0
+    rm -f "$LEFT_FAILED"
+    return 1
+}
+
 # unpack ARCHIVE: into NEW, without the archive's top folder.
 unpack() { tar -xf "$1" -C "$NEW" --strip-components=1; }
 
 unpack_given() {
-    local src=$1
-    [ -e "$src" ] || die "$src (given by ${name^^}_SRC) does not exist"
+    local src="$1"
+    [ -e "$src" ] || die "$src (given by $(src_variable "$name")) does not exist"
     if [ -f "$src" ]; then
         unpack "$src"
-    elif git -C "$src" rev-parse --git-dir >/dev/null 2>&1; then
+    elif [ -e "$src/.git" ]; then
         # What is committed: a builder's leftovers are not part of the base.
-        git -C "$src" archive HEAD | tar -x -C "$NEW"
+        { git -c safe.directory='*' -C "$src" archive HEAD || left_failed; } | tar -x -C "$NEW"
+        left_succeeded
     else
         cp -a "$src/." "$NEW/"
     fi
 }
 
 unpack_linux_deb() {
-    local deb=$1 tar=$BUILD/download/part/$LINUX_TAR
+    local deb="$1" tar="$BUILD/download/part/$LINUX_TAR"
     mkdir -p "$(dirname "$tar")"
-    dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards './usr/src/linux-source-*.tar.xz' >"$tar"
+    { dpkg-deb --fsys-tarfile "$deb" || left_failed; } |
+        tar -xO --wildcards './usr/src/linux-source-*.tar.xz' >"$tar"
+    left_succeeded
     if [ ! -e "$DOWNLOAD/linux.other" ]; then
         printf '%s  %s\n' "$LINUX_TAR_SHA256" "$tar" | sha256sum -c ||
             die "the kernel source inside $(rel "$deb") is not the one that BASE names"
@@ -54,7 +69,7 @@ commit_all() {
 }
 
 add_distro_patches() {
-    local p dir=$NEW.debian
+    local p dir="$NEW.debian"
     [ ! -e "$NEW/pc-bios/edk2-x86_64-code.fd.bz2" ] || return 0
     [ -f "$DOWNLOAD/$QEMU_DEBIAN" ] ||
         die "the source given by QEMU_SRC has no firmware blobs (as Debian's) and $(rel "$DOWNLOAD/$QEMU_DEBIAN") is not here" \
@@ -88,10 +103,10 @@ esac
 
 # A tree that already has work in it is the user's, not ours to replace.
 if [ -e "$TREE/.git" ]; then
-    TREE_DIR=$TREE "$SCRIPTS/queue.sh" "clean?" "$name" || exit 1
+    TREE_DIR=$TREE "$SCRIPTS/queue.sh" is-clean "$name" || exit 1
 fi
 
-rm -rf "$NEW"
+rm -rf "$NEW" "$LEFT_FAILED"
 mkdir -p "$NEW"
 if [ -n "$given" ]; then
     unpack_given "$given"

@@ -1,18 +1,20 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Description: the queue tooling on a tiny tree and queue of its own.
 #
 # Nothing may get lost between patches, branch, edits and overlay files, and
 # "check" must find what is wrong.  Prints TAP; needs git only, takes seconds.
-set -uo pipefail
+set -eu
 
 SRC=$(cd "$(dirname "$0")/../.." && pwd -P)
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
-export ROOT=$WORK/repo BUILD=$WORK/repo/build
-export QUEUE_DIR=$ROOT/patches/qemu TREE_DIR=$BUILD/qemu OVERLAY_ROOT=$ROOT
+export ROOT="$WORK/repo" BUILD="$WORK/repo/build"
+export QUEUE_DIR="$ROOT/patches/qemu" TREE_DIR="$BUILD/qemu" OVERLAY_ROOT="$ROOT"
 export OVERLAY_DIRS="accel" CHECKPATCH=no
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
 export GIT_AUTHOR_NAME=Tester GIT_AUTHOR_EMAIL=tester@example.org
@@ -36,31 +38,32 @@ not_ok() {
 
 # is TITLE COMMAND...: COMMAND succeeds.  isnt: it fails.
 is() {
-    local title=$1
+    local title="$1"
     shift
     if OUT=$("$@" 2>&1); then ok "$title"; else not_ok "$title"; fi
 }
 isnt() {
-    local title=$1
+    local title="$1"
     shift
     if OUT=$("$@" 2>&1); then not_ok "$title"; else ok "$title"; fi
 }
 
 # says TITLE WORDS COMMAND...: COMMAND fails and its output has WORDS.
 says() {
-    local title=$1 words=$2
+    local title="$1" words="$2"
     shift 2
     if OUT=$("$@" 2>&1); then
         not_ok "$title (it succeeded)"
-    elif [[ $OUT = *"$words"* ]]; then
-        ok "$title"
-    else
-        not_ok "$title"
+        return
     fi
+    case $OUT in
+    *"$words"*) ok "$title" ;;
+    *) not_ok "$title" ;;
+    esac
 }
 
 queue() {
-    local verb=$1
+    local verb="$1"
     shift
     "$ROOT/scripts/queue.sh" "$verb" qemu "$@"
 }
@@ -246,7 +249,7 @@ is "export --all has them" queue export --all
 is "... all four" same "$(find "$BUILD/export/qemu" -type f | wc -l)" 4
 
 apart() { # what somebody else would do with the series, without our tools
-    local dir=$WORK/apart
+    local dir="$WORK/apart"
     git clone -q "$TREE_DIR" "$dir" && git -C "$dir" checkout -q gmem-base || return
     git -C "$dir" am -q "$BUILD"/export/qemu/*.patch || return
     git -C "$dir" diff --quiet HEAD "$(tgit rev-parse HEAD)" -- alpha.c accel/kvm/kvm-all.c || return
