@@ -57,6 +57,7 @@ ensure_packages
 part test-lint "shellcheck" "$SCRIPTS/lint.sh"
 part test-queue-tools "queue tooling" "$ROOT/tests/queue/roundtrip.sh"
 part test-docs "documentation table" "$ROOT/tests/queue/touched-files.sh"
+part test-uapi "kernel header" "$ROOT/tests/queue/uapi-header.sh"
 
 ensure_tree qemu
 part test-queue-qemu "queue of QEMU" "$SCRIPTS/queue.sh" check qemu
