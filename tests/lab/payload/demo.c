@@ -5,6 +5,7 @@
 #define BASE    (32 * MIB)
 #define NPAGES  16384ul         /* 64 MiB */
 
+/* To private, back to shared and to private again; both sides write. */
 static void there_and_back(uint64_t gpa, uint64_t npages, uint64_t seed)
 {
     char want[24];
@@ -19,6 +20,11 @@ static void there_and_back(uint64_t gpa, uint64_t npages, uint64_t seed)
     check_convert(gpa, npages, false, 0);
     check_state(gpa, npages, want);
     host_verify(gpa, npages, seed + 1);
+    host_fill(gpa, npages, seed + 2);
+    want[0] = 'P';
+    check_convert(gpa, npages, true, 0);
+    check_state(gpa, npages, want);
+    verify(gpa, npages, seed + 2);
 }
 
 static void demo_busy(void)
@@ -79,7 +85,7 @@ static void demo(void)
     for (unsigned i = 0; i < 8; i++) {
         there_and_back(BASE + 3 * i * PAGE, 1, 1 + i);
     }
-    step_end("single pages: shared, private, shared; data checked on both "
+    step_end("single pages: private, shared, private; data checked on both "
              "sides");
 
     step_begin();
