@@ -7,7 +7,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "qemu/lockable.h"
+#include "qemu/rcu.h"
 #include "qemu/timer.h"
 #include "system/gmem.h"
 #include "system/gmem-rdm.h"
@@ -185,7 +185,8 @@ int gmem_rdm_launch_all(void)
     int ret;
 
     gmem_rdm_launched = true;
-    QEMU_LOCK_GUARD(&ram_list.mutex);
+    /* The BQL keeps the list as it is; listeners may need the list's mutex. */
+    RCU_READ_LOCK_GUARD();
     RAMBLOCK_FOREACH(rb) {
         if (!ram_block_is_in_place(rb)) {
             continue;
@@ -204,7 +205,8 @@ int gmem_rdm_share_all(void)
 {
     RAMBlock *rb;
 
-    QEMU_LOCK_GUARD(&ram_list.mutex);
+    /* The BQL keeps the list as it is; listeners may need the list's mutex. */
+    RCU_READ_LOCK_GUARD();
     RAMBLOCK_FOREACH(rb) {
         g_autofree char *msg = NULL;
         int ret;

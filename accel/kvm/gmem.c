@@ -9,10 +9,8 @@
 #include <linux/kvm.h>
 #include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "qemu/host-utils.h"
 #include "qemu/mmap-alloc.h"
 #include "qemu/timer.h"
-#include "exec/target_page.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "system/accel-blocker.h"
