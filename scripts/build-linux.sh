@@ -1,16 +1,29 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# build-linux.sh linux        build/linux -> build/linux-build, build/linux-hdr
-# build-linux.sh linux-base   the base without our series -> build/linux-base-build
+# build-linux.sh linux          build/linux -> build/linux-build, build/linux-hdr
+# build-linux.sh linux-debug    the same tree with lock and memory checking
+# build-linux.sh linux-noattr   the same tree without per-VM memory attributes
+# build-linux.sh linux-base     the base without our series
+#
+# Each has its own build/VARIANT-build.
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/git.sh"
+. "$SCRIPTS/kconfig.sh"
 
 variant=${1:-linux}
-TREE=$BUILD/$variant
+LAB=$ROOT/tests/lab
+TREE=$BUILD/linux
 OUT=$BUILD/$variant-build
-FRAGMENT=$ROOT/tests/lab/kernel.config
+set -- "$LAB/kernel.config"
+case $variant in
+linux) ;;
+linux-base) TREE=$BUILD/linux-base ;;
+linux-debug) set -- "$@" "$LAB/kernel-debug.config" ;;
+linux-noattr) set -- "$@" "$LAB/kernel-noattr.config" ;;
+*) die "usage: build-linux.sh linux|linux-debug|linux-noattr|linux-base" ;;
+esac
 
 # The same source gives the same kernel, and ccache can help.
 export KBUILD_BUILD_USER=gmem KBUILD_BUILD_HOST=lab KBUILD_BUILD_TIMESTAMP='2026-01-01'
@@ -26,40 +39,10 @@ if [ "$variant" = linux-base ]; then
     fi
 fi
 
-# A symbol that olddefconfig drops would make the lab test something else than
-# it says.  Only the unpatched kernel may lack what our series brings.
-check_config() {
-    local line symbol lost=
-    while read -r line; do
-        case $line in
-        CONFIG_*=n) symbol=${line%=n} ;;
-        CONFIG_*) grep -qxF "$line" "$1" && continue; symbol=${line%%=*} ;;
-        '# CONFIG_'*' is not set') symbol=${line#\# } && symbol=${symbol%% *} ;;
-        *) continue ;;
-        esac
-        case $line in
-        CONFIG_*=n | '#'*) grep -q "^$symbol=" "$1" || continue ;;
-        esac
-        if [ "$variant" = linux-base ] &&
-            ! grep -rqx --include='Kconfig*' "\(menu\)\{0,1\}config ${symbol#CONFIG_}" "$TREE"; then
-            continue
-        fi
-        lost="$lost $symbol"
-    done <"$FRAGMENT"
-    [ -z "$lost" ] ||
-        die "the kernel's configuration does not take these lines of $(rel "$FRAGMENT"):$lost" \
-            "see what they depend on (make menuconfig, '/'), and add it to the fragment"
-}
-
-# Under another name first: .config is touched only if it really changes.
-mkdir -p "$OUT"
-rm -f "$OUT"/.config.gmem*
-kmake -s KCONFIG_CONFIG=.config.gmem tinyconfig
-cat "$FRAGMENT" >>"$OUT/.config.gmem"
-kmake -s KCONFIG_CONFIG=.config.gmem olddefconfig
-check_config "$OUT/.config.gmem"
-cmp -s "$OUT/.config.gmem" "$OUT/.config" || mv "$OUT/.config.gmem" "$OUT/.config"
-rm -f "$OUT"/.config.gmem*
+# Only the unpatched kernel may lack what our series brings.
+KCONFIG_MAY_LACK=
+[ "$variant" != linux-base ] || KCONFIG_MAY_LACK=1
+configure_kernel "$TREE" "$OUT" kmake "$@"
 
 kmake bzImage
 if [ "$variant" = linux ]; then

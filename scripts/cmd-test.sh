@@ -1,17 +1,31 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# ./run test [--full]: quick tests first, the lab last.
+# ./run test [--full] [--stress SECONDS]: quick tests first, the lab last.
+# ./run test --debug-kernel [--stress SECONDS]: one round of the lab only.
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/ensure.sh"
 
 full=
-case ${1:-} in
-'') ;;
---full) full=1 ;;
-*) die "usage: ./run test [--full]" ;;
-esac
+debug=
+stress=600
+while [ $# -gt 0 ]; do
+    case $1 in
+    --full) full=1 ;;
+    --debug-kernel) debug=1 ;;
+    --stress)
+        stress=${2:-}
+        case $stress in
+        '' | *[!0-9]*) die "--stress takes seconds, not '$stress'" ;;
+        esac
+        shift
+        ;;
+    *) die "usage: ./run test [--full | --debug-kernel] [--stress SECONDS]" ;;
+    esac
+    shift
+done
+[ -z "$full" ] || [ -z "$debug" ] || die "--full does what --debug-kernel does, too; give one of them"
 
 PASSED=0
 FAILED=0
@@ -52,12 +66,43 @@ EOF
 "
 }
 
-begin "test${full:+ --full}"
+# The lab, and its table of kernel selftests: which test, in which kernel.
+lab() {
+    local table="$LOG/selftest-matrix.txt"
+    ensure_lab
+    part test-lab "lab ($1)" "$ROOT/tests/lab/lab.sh" test "$1" --stress "$stress"
+    if [ -s "$table" ]; then
+        SUMMARY="$SUMMARY
+$(cat "$table")
+($(rel "$table"))
+
+"
+    fi
+}
+
+finish() {
+    say
+    printf '%s' "$SUMMARY"
+    say "$PASSED passed, $FAILED failed, $SKIPPED skipped"
+    [ "$FAILED" -eq 0 ]
+}
+
+begin "test${full:+ --full}${debug:+ --debug-kernel}"
 ensure_packages
+if [ -n "$debug" ]; then
+    ensure_linux
+    ensure_linux_debug
+    ensure_host
+    ensure_qemu
+    lab debug
+    finish
+    exit
+fi
 part test-lint "shellcheck" "$SCRIPTS/lint.sh"
 part test-queue-tools "queue tooling" "$ROOT/tests/queue/roundtrip.sh"
 part test-docs "documentation table" "$ROOT/tests/queue/touched-files.sh"
 part test-uapi "kernel header" "$ROOT/tests/queue/uapi-header.sh"
+part test-kernel-log "check of kernel logs" "$ROOT/tests/lab/kernel-log-test.sh"
 
 ensure_tree qemu
 part test-queue-qemu "queue of QEMU" "$SCRIPTS/queue.sh" check qemu
@@ -70,20 +115,14 @@ ensure_tree linux
 part test-queue-linux "queue of Linux" "$SCRIPTS/queue.sh" check linux
 ensure_linux
 ensure_qemu
-lab=core
 if [ -n "$full" ]; then
+    ensure_linux_noattr
     ensure_linux_base
-    lab=full
-fi
-ensure_lab
-part test-lab "lab ($lab)" "$ROOT/tests/lab/lab.sh" test "$lab"
-
-if [ -n "$full" ]; then
+    ensure_linux_debug
+    lab full
     part test-each-linux "every patch of Linux builds" "$SCRIPTS/queue.sh" check linux --each
     part test-each-qemu "every patch of QEMU builds" "$SCRIPTS/queue.sh" check qemu --each
+else
+    lab core
 fi
-
-say
-printf '%s' "$SUMMARY"
-say "$PASSED passed, $FAILED failed, $SKIPPED skipped"
-[ "$FAILED" -eq 0 ]
+finish

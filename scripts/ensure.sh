@@ -165,41 +165,63 @@ stamp_of() {
     printf '%s\n' "$text" | hash_of
 }
 
-linux_stamp() {
-    local tree
-    tree=$(tree_hash linux) || exit 1
-    stamp_of "$tree" "$ROOT/tests/lab/kernel.config" "$SCRIPTS/build-linux.sh"
+# linux_image VARIANT: linux, linux-debug, linux-noattr or linux-base.
+linux_image() { printf '%s' "$BUILD/$1-build/arch/x86/boot/bzImage"; }
+
+# ensure_linux_variant VARIANT TITLE HASH FRAGMENT...: a kernel of its own, from
+# the source that HASH stands for.
+ensure_linux_variant() {
+    local variant="$1" title="$2" stamp
+    shift 2
+    stamp=$(stamp_of "$@" "$SCRIPTS/build-linux.sh" "$SCRIPTS/kconfig.sh")
+    if stamp_ok "$variant" "$stamp" && [ -e "$(linux_image "$variant")" ]; then return 0; fi
+    step "build-$variant" "$title" make "$SCRIPTS/build-linux.sh" "$variant"
+    stamp_set "$variant" "$stamp"
 }
 
 ensure_linux() {
     local stamp tree
     ensure_tree linux
-    stamp=$(linux_stamp)
-    if ! stamp_ok linux "$stamp" || [ ! -e "$BUILD/linux-build/arch/x86/boot/bzImage" ]; then
-        step build-linux "building Linux" make "$SCRIPTS/build-linux.sh" linux
-        stamp_set linux "$stamp"
-    fi
-    tree=$(tree_hash linux)
-    stamp=$(stamp_of "$tree" "$SCRIPTS/build-selftests.sh")
+    tree=$(tree_hash linux) || exit 1
+    ensure_linux_variant linux "building Linux" "$tree" "$ROOT/tests/lab/kernel.config"
+    stamp=$(stamp_of "$tree" "$SCRIPTS/build-selftests.sh" "$ROOT/tests/lab/selftests.list")
     if ! stamp_ok selftests "$stamp"; then
         step build-selftests "building the kernel's own tests" - "$SCRIPTS/build-selftests.sh"
         stamp_set selftests "$stamp"
     fi
 }
 
+# With the checking of locks and memory.
+ensure_linux_debug() {
+    local tree
+    ensure_tree linux
+    tree=$(tree_hash linux) || exit 1
+    ensure_linux_variant linux-debug "building the debug kernel" "$tree" \
+        "$ROOT/tests/lab/kernel.config" "$ROOT/tests/lab/kernel-debug.config"
+}
+
+# Without per-VM memory attributes.
+ensure_linux_noattr() {
+    local tree
+    ensure_tree linux
+    tree=$(tree_hash linux) || exit 1
+    ensure_linux_variant linux-noattr "building Linux without per-VM attributes" "$tree" \
+        "$ROOT/tests/lab/kernel.config" "$ROOT/tests/lab/kernel-noattr.config"
+}
+
 # The same kernel without our series: what plain QEMU's users have.
 ensure_linux_base() {
-    local stamp base
+    local base
     ensure_tree linux
-    base=$(base_hash linux)
-    stamp=$(stamp_of "$base" "$ROOT/tests/lab/kernel.config" "$SCRIPTS/build-linux.sh")
-    if stamp_ok linux-base "$stamp" && [ -e "$BUILD/linux-base-build/arch/x86/boot/bzImage" ]; then return 0; fi
-    step build-linux-base "building Linux without our series" make "$SCRIPTS/build-linux.sh" linux-base
-    stamp_set linux-base "$stamp"
+    base=$(base_hash linux) || exit 1
+    ensure_linux_variant linux-base "building Linux without our series" "$base" "$ROOT/tests/lab/kernel.config"
 }
 
 ensure_lab() {
-    export KERNEL="$BUILD/linux-build/arch/x86/boot/bzImage"
-    export KERNEL_BASE="$BUILD/linux-base-build/arch/x86/boot/bzImage"
+    KERNEL=$(linux_image linux)
+    KERNEL_NOATTR=$(linux_image linux-noattr)
+    KERNEL_DEBUG=$(linux_image linux-debug)
+    KERNEL_BASE=$(linux_image linux-base)
+    export KERNEL KERNEL_NOATTR KERNEL_DEBUG KERNEL_BASE
     step build-lab "making the emulated host's root" - "$ROOT/tests/lab/lab.sh" build
 }

@@ -31,8 +31,7 @@ done
 [ -f "$ROMS/kvmvapic.bin" ] || fail "$ROMS has no kvmvapic.bin; ./run build fetches it"
 
 selftests() {
-    for t in guest_memfd_test x86/private_mem_conversions_test \
-        x86/guest_memfd_conversions_test; do
+    sed -n 's/^\([^# ][^ ]*\).*/\1/p' "$LAB/selftests.list" | while read -r t; do
         [ ! -f "$SELFTESTS/$t" ] || echo "$SELFTESTS/$t"
     done
 }
@@ -40,7 +39,7 @@ selftests() {
 # Everything that goes in, by content: the name alone may stay the same.
 inputs() {
     echo "$QEMU $LAB_BIN/gmem-lab $LAB_BIN/gmem-pin $LAB_BIN/gmem-probe"
-    echo "$LAB_BIN/payload.bin $LAB/init $LAB/initramfs.sh $BUSYBOX"
+    echo "$LAB_BIN/payload.bin $LAB/init $LAB/selftest.sh $LAB/initramfs.sh $BUSYBOX"
     selftests
     find "$ROMS" "$LAB/scenarios" -type f | sort
 }
@@ -59,7 +58,7 @@ cp "$LAB/init" "$TREE/init"
 chmod 755 "$TREE/init"
 cp "$ROMS"/* "$TREE/lab/roms/"
 cp "$LAB"/scenarios/*.scn "$TREE/lab/scenarios/"
-cp "$LAB_BIN/payload.bin" "$TREE/lab/"
+cp "$LAB_BIN/payload.bin" "$LAB/selftest.sh" "$TREE/lab/"
 cp "$LAB_BIN/gmem-lab" "$LAB_BIN/gmem-pin" "$LAB_BIN/gmem-probe" \
     "$TREE/lab/bin/"
 # Symbols triple the size of the archive, which the emulated CPU unpacks.

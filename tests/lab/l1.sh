@@ -9,6 +9,7 @@
 #
 #   --append ARGS   more kernel arguments
 #   --limit SECONDS time limit for everything (600)
+#   --memory SIZE   of the emulated host (4G)
 #   --file PATH     put PATH into /lab/files of the emulated host; repeatable
 #   --quiet         do not print the command's output, only log it
 #
@@ -18,13 +19,13 @@
 # Exit code: the command's own (0-99), or
 #   100 wrong usage, or QEMU did not start    101 time limit
 #   102 kernel panic                          103 it ended without a result
-#   104 the kernel warned (WARN, BUG, Oops, lockdep), whatever the command said
+#   104 the kernel reported trouble (kernel-log.sh), whatever the command said
 set -eu
 
 QEMU=${QEMU:-$BUILD/qemu-build/qemu-system-x86_64}
 ROMS=${ROMS:-$BUILD/roms}
 LOGS=$BUILD/log
-KERNEL='' INITRD='' NAME='' APPEND='' LIMIT=600 FILES='' QUIET=0 SHELL_MODE=0
+KERNEL='' INITRD='' NAME='' APPEND='' LIMIT=600 MEMORY=4G FILES='' QUIET=0 SHELL_MODE=0
 
 fail() {
     code=$1
@@ -40,6 +41,7 @@ while [ $# -gt 0 ]; do
     --log) NAME=$2; shift 2 ;;
     --append) APPEND=$2; shift 2 ;;
     --limit) LIMIT=$2; shift 2 ;;
+    --memory) MEMORY=$2; shift 2 ;;
     --file) FILES="$FILES $2"; shift 2 ;;
     --quiet) QUIET=1; shift ;;
     --shell) SHELL_MODE=1; NAME=${NAME:-lab-shell}; shift ;;
@@ -91,7 +93,7 @@ cat "$INITRD" "$WORK/command.gz" >"$WORK/initrd"
 # -accel tcg: a KVM of the build machine may exist and yet run no guest.
 # loglevel=5: warnings and worse, which the check below looks for.
 # -nodefaults: the firmware waits half a minute for a default CD drive.
-set -- -accel tcg,thread=multi -M q35,smm=off -cpu max,+svm,+npt -smp 2 -m 4G \
+set -- -accel tcg,thread=multi -M q35,smm=off -cpu max,+svm,+npt -smp 2 -m "$MEMORY" \
     -nodefaults -L "$ROMS" -kernel "$KERNEL" -initrd "$WORK/initrd" \
     -no-reboot -display none
 ARGS="console=ttyS0 panic=-1 loglevel=5 $APPEND"
@@ -128,8 +130,6 @@ PID=''
 [ -z "$TAIL" ] || wait "$TAIL" || true
 TAIL=''
 
-# Everything from a first boot message on; a plain run has none of these.
-TROUBLE='WARNING: |BUG: |kernel BUG|Oops|INFO: (possible|suspicious|task )|possible (circular|recursive)|inconsistent lock state|Unexpected error|general protection fault|rcu: INFO'
 if grep -q 'Kernel panic' "$CONSOLE"; then
     grep -m 1 'Kernel panic' "$CONSOLE" >&2
     fail 102 "the emulated host panicked; see $SHOWN.console"
@@ -140,8 +140,8 @@ if [ -z "$code" ]; then
     [ -s "$CONSOLE" ] || fail 100 "QEMU did not start the emulated host (exit code $qemu_code)"
     fail 103 "the emulated host ended without a result; see $SHOWN.console"
 fi
-if grep -qE "$TROUBLE" "$CONSOLE"; then
-    grep -m 3 -E "$TROUBLE" "$CONSOLE" >&2
+if ! trouble=$(sh "$(dirname "$0")/kernel-log.sh" "$CONSOLE"); then
+    printf '%s\n' "$trouble" >&2
     fail 104 "the emulated host's kernel warned; see $SHOWN.console"
 fi
 [ "$code" -lt 100 ] || code=99

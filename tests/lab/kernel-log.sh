@@ -1,0 +1,34 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# kernel-log.sh FILE: what in a kernel's log tells of trouble, three lines of it.
+# Exit code 0: nothing; 1: something.
+#
+# A plain run of the lab has none of these.  kernel-log-test.sh has a sample of
+# each kind of report.
+set -eu
+
+# WARN, lockdep ("WARNING: possible circular locking dependency"), RCU, page
+# allocation; BUG with all its prefixes (KASAN, "kernel BUG at", "watchdog:",
+# "BUG: sleeping function"), also that of the maple tree ("BUG at", "WARN at").
+TROUBLE='WARNING: |\bBUG\b|\bWARN at '
+# What older and newer kernels say instead of WARNING:.
+TROUBLE="$TROUBLE|INFO: (possible|suspicious|inconsistent|trying to register|task |rcu|lockdep)"
+TROUBLE="$TROUBLE|possible (circular|recursive|irq|deadlock)|inconsistent lock state|suspicious RCU"
+TROUBLE="$TROUBLE|bad unlock balance|held lock freed|lock held when returning"
+TROUBLE="$TROUBLE|turning off the locking correctness validator|DEBUG_LOCKS_WARN_ON"
+TROUBLE="$TROUBLE|rcu: INFO|detected stalls|self-detected stall|blocked for more than"
+# Sanitizers and the like.
+TROUBLE="$TROUBLE|KASAN: |KCSAN: |KFENCE: |UBSAN: |kmemleak: .*(new suspected|[Dd]isabl)|unreferenced object"
+TROUBLE="$TROUBLE|list_(add|del) corruption|refcount_t: |VM_(BUG|WARN)_ON"
+# Exceptions.
+TROUBLE="$TROUBLE|Oops|general protection fault|double fault|invalid opcode|divide error|[Uu]nable to handle"
+TROUBLE="$TROUBLE|Unexpected error|invoked oom-killer|Out of memory|page allocation failure|cut here|Call Trace:"
+
+[ -r "$1" ] || {
+    echo "there is no kernel log $1"
+    exit 1
+}
+if grep -m 3 -E "$TROUBLE" "$1"; then
+    exit 1
+fi

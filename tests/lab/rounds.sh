@@ -1,0 +1,250 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# "lab.sh test": the rounds, each a boot of one kernel; TAP, a summary and the
+# table of kernel selftests.  Sourced by lab.sh.
+#
+# The modes of the table, and their names in it:
+#   on      our series, KVM_VM_MEMORY_ATTRIBUTES=y, parameter on
+#   off     the same kernel, parameter off
+#   n       KVM_VM_MEMORY_ATTRIBUTES=n: always in place
+#   debug   as on, in the debug kernel
+
+PASSED=0 FAILED=0 SKIPPED=0 NUMBER=0
+MATRIX=$LOGS/selftest-matrix.txt
+ROWS=$LOGS/.selftest-rows
+MODES=''
+
+# result ok|fail TITLE...; result skip TITLE REASON
+result() {
+    local verdict="$1"
+    shift
+    NUMBER=$((NUMBER + 1))
+    case $verdict in
+    ok) PASSED=$((PASSED + 1)); echo "ok $NUMBER - $*" ;;
+    skip) SKIPPED=$((SKIPPED + 1)); echo "ok $NUMBER - $1 # SKIP $2" ;;
+    *) FAILED=$((FAILED + 1)); echo "not ok $NUMBER - $*" ;;
+    esac
+}
+
+# take LOG CODE: the results of one boot; what was expected but did not come
+# (boot failed half way) is a failure too.
+take() {
+    local log="$1" code="$2" out="$LOGS/$1.out" seen=0 line text
+    while IFS= read -r line; do
+        case $line in
+        'ok '* | 'not ok '*) ;;
+        *) continue ;;
+        esac
+        seen=$((seen + 1))
+        text=${line#*" - "}
+        case $line in
+        'not ok '*) result fail "$text" ;;
+        *' # SKIP'*) result skip "${text%% # SKIP*}" "${text#* # SKIP}" ;;
+        *) result ok "$text" ;;
+        esac
+    done <"$out"
+    if [ "$code" -ge 100 ]; then
+        result fail "$log: the emulated host failed with code $code; see build/log/$log.console"
+    elif [ "$code" -ne 0 ] && ! grep -q '^not ok' "$out"; then
+        result fail "$log: exit code $code; see build/log/$log.out"
+    elif [ "$seen" -eq 0 ]; then
+        result fail "$log: no result at all; see build/log/$log.out"
+    fi
+}
+
+# round LOG TITLE KERNEL LIMIT ARGUMENTS COMMAND [l1.sh option...]
+round() {
+    local log="$1" title="$2" kernel="$3" limit="$4" arguments="$5" command="$6" code=0
+    shift 6
+    if [ ! -f "$kernel" ]; then
+        result fail "$title: there is no kernel at \"$kernel\""
+        return
+    fi
+    say_to_user "lab: $(elapsed) $title"
+    BOOT_KERNEL=$kernel boot "$log" "$limit" "$arguments" "$command" --quiet "$@" || code=$?
+    take "$log" "$code"
+}
+
+# --- kernel selftests -------------------------------------------------------
+
+# selftest_list: lines "NAME OWNER RUNS"
+selftest_list() { sed -n 's|^\([^# ]*/\)\{0,1\}\([^# /][^ /]*\) *|\2 |p' "$LAB/selftests.list"; }
+
+# selftest_commands MODE: what is to be run in the emulated host.
+selftest_commands() {
+    local name seconds arguments
+    echo '. /lab/selftest.sh'
+    selftest_list | while read -r name _; do
+        seconds=180 arguments=''
+        case $1 in
+        debug) seconds=900 ;;
+        esac
+        case $1:$name in
+        debug:guest_memfd_attributes_test) arguments='-l' ;;
+        debug:guest_memfd_stress_test)
+            arguments="-d $STRESS"
+            seconds=$((STRESS + 300))
+            ;;
+        *:guest_memfd_stress_test) arguments='-d 20' ;;
+        esac
+        echo "selftest $name $seconds $arguments"
+    done
+    [ "$1" != debug ] || echo debug_end
+}
+
+# must_run RUNS MODE
+must_run() {
+    case $1:$2 in
+    all:* | per-vm:off | in-place:on | in-place:n | in-place:debug) return 0 ;;
+    esac
+    return 1
+}
+
+# judge MODE LOG: one row of the table for each selftest, and failures of what
+# no TAP line of the test itself tells: that it is not there, that it skipped
+# where it must not, that it never came to an end.
+judge() {
+    local mode="$1" log="$2" name owner runs verdict took note
+    MODES="$MODES $mode"
+    while read -r name owner runs; do
+        read -r verdict took note <<INNER
+$(sed -n "s/^# verdict $name //p" "$LOGS/$log.out" 2>/dev/null | tail -n 1)
+INNER
+        case $verdict:$owner in
+        '':*)
+            verdict=fail took=0 note="no result; see build/log/$log.out"
+            result fail "selftest $name ($mode): $note"
+            ;;
+        missing:ours)
+            verdict=fail
+            result fail "selftest $name ($mode): $note, and it is ours"
+            ;;
+        missing:*)
+            verdict=skip
+            result skip "selftest $name ($mode)" "$note"
+            ;;
+        skip:*)
+            if must_run "$runs" "$mode"; then
+                verdict=fail note="skipped, and it must run here: $note"
+                result fail "selftest $name ($mode): $note"
+            fi
+            ;;
+        esac
+        printf '%s\t%s\t%s\t%s\t%s\n' "$name" "$mode" "$verdict" "$took" "$note" >>"$ROWS"
+    done <<OUTER
+$(selftest_list)
+OUTER
+}
+
+# The table, then the notes that its cells point to.
+matrix() {
+    awk -F'\t' -v modes="$MODES" '
+        BEGIN {
+            n = split(modes, mode, " ")
+            head["on"] = "=y on"; head["off"] = "=y off"
+            head["n"] = "=n"; head["debug"] = "debug, =y on"
+        }
+        !($1 in seen) { seen[$1] = 1; name[++rows] = $1 }
+        {
+            cell[$1, $2] = $3 ($4 > 0 ? " " $4 " s" : "")
+            if ($5 != "") {
+                cell[$1, $2] = cell[$1, $2] " [" ++notes "]"
+                note[notes] = $1 ", " head[$2] ": " $5
+            }
+        }
+        END {
+            printf "%-30s", "selftest"
+            for (i = 1; i <= n; i++) printf "  %-16s", head[mode[i]]
+            print ""
+            for (r = 1; r <= rows; r++) {
+                printf "%-30s", name[r]
+                for (i = 1; i <= n; i++) printf "  %-16s", cell[name[r], mode[i]]
+                print ""
+            }
+            for (i = 1; i <= notes; i++) print "[" i "] " note[i]
+        }' "$ROWS" | sed 's/ *$//'
+}
+
+# --- the rounds -------------------------------------------------------------
+
+# shellcheck disable=SC2153 # KERNEL comes from lab.sh
+round_on() {
+    round lab-on "parameter on: selftests and scenarios" "$KERNEL" 1200 "$PARAMETER=1" \
+        "$(selftest_commands on)
+gmem-lab $SETS --kernel ours --parameter on run scenarios/*.scn"
+    judge on lab-on
+}
+
+round_off() {
+    round lab-off "parameter off: selftests and scenarios" "$KERNEL" 1200 "$PARAMETER=0" \
+        "$(selftest_commands off)
+gmem-lab $SETS --kernel ours --parameter off run scenarios/*.scn"
+    judge off lab-off
+}
+
+# The parameter is not there: nothing to set.
+round_noattr() {
+    round lab-noattr "without per-VM attributes: selftests and scenarios" "$KERNEL_NOATTR" 1200 '' \
+        "$(selftest_commands n)
+gmem-lab $SETS --kernel ours --parameter on run scenarios/*.scn"
+    judge n lab-noattr
+}
+
+# KASAN's shadow takes an eighth of the memory, and what is freed is kept back.
+# The log must hold everything that is said until the end.
+round_debug() {
+    round lab-debug "debug kernel: selftests, stress for $STRESS s" "$KERNEL_DEBUG" $((STRESS + 2400)) \
+        "$PARAMETER=1 log_buf_len=4M" "$(selftest_commands debug)" --memory 6G
+    judge debug lab-debug
+}
+
+round_base() {
+    round lab-base "unpatched kernel: scenarios" "$KERNEL_BASE" 900 '' \
+        "gmem-lab --kernel base run scenarios/*.scn"
+}
+
+# What the kernel reports fails a round, even if the command is content and the
+# report has not the level for the console.
+round_report() {
+    local code=0
+    say_to_user "lab: $(elapsed) a kernel report is noticed"
+    BOOT_KERNEL=$KERNEL boot lab-report 120 '' \
+        'echo "<6>BUG: KASAN: made up by the lab" >/dev/kmsg' --quiet 2>/dev/null || code=$?
+    if [ "$code" -eq 104 ]; then
+        result ok "a kernel report makes a round fail"
+    else
+        result fail "a kernel report makes a round fail: l1.sh ended with $code, not 104"
+    fi
+}
+
+# test_all core|full|debug
+test_all() {
+    say_to_user "lab: results follow each boot of the emulated host; logs are build/log/lab-*.out"
+    SETS=''
+    [ "$1" = full ] || SETS='--set core'
+    mkdir -p "$LOGS"
+    : >"$ROWS"
+    rm -f "$MATRIX"
+    case $1 in
+    debug) round_debug ;;
+    *)
+        round_report
+        round_on
+        round_off
+        ;;
+    esac
+    if [ "$1" = full ]; then
+        round_noattr
+        round_base
+        round_debug
+    fi
+    echo "1..$NUMBER"
+    matrix >"$MATRIX.new"
+    mv "$MATRIX.new" "$MATRIX"
+    rm -f "$ROWS"
+    sed 's/^/# /' "$MATRIX"
+    say_to_user "lab: $(elapsed) done"
+    echo "$PASSED passed, $FAILED failed, $SKIPPED skipped"
+    [ "$FAILED" -eq 0 ]
+}
