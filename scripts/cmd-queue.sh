@@ -18,6 +18,9 @@ esac
 
 begin queue "$verb"
 ensure_packages
+case $verb:$trees:${1:-} in
+check:*linux*:--each) ensure_packages_each ;;
+esac
 rc=0
 for tree in $trees; do
     ensure_base "$tree"

@@ -120,6 +120,7 @@ if [ -n "$full" ]; then
     ensure_linux_base
     ensure_linux_debug
     lab full
+    ensure_packages_each
     part test-each-linux "every patch of Linux builds" "$SCRIPTS/queue.sh" check linux --each
     part test-each-qemu "every patch of QEMU builds" "$SCRIPTS/queue.sh" check qemu --each
 else

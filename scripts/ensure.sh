@@ -49,18 +49,27 @@ check_disk() {
     [ "$need" -lt 12 ] || say "first call here: needs about 12 GB of disk ($have GB are free) and some 20 minutes on two processors"
 }
 
-ensure_packages() {
+# install_packages [each]
+install_packages() {
     local missing
-    [ -z "${PACKAGES_CHECKED:-}" ] || return 0
-    PACKAGES_CHECKED=1
-    missing=$("$SCRIPTS/packages.sh" missing)
+    missing=$("$SCRIPTS/packages.sh" missing "$@")
     [ -n "$missing" ] || return 0
     [ "$(id -u)" -eq 0 ] ||
         die "these packages are missing: $missing" \
-            "installing them needs root; call once as root: ./scripts/packages.sh install"
+            "installing them needs root; call once as root: ./scripts/packages.sh install $*"
+    # shellcheck disable=SC2034  # for step
     STEP_HINT="see that the machine has network and that 'apt-get update' works, then call the same command again"
-    step packages "installing Debian packages" - "$SCRIPTS/packages.sh" install
+    step packages "installing Debian packages: $missing" - "$SCRIPTS/packages.sh" install "$@"
 }
+
+ensure_packages() {
+    [ -z "${PACKAGES_CHECKED:-}" ] || return 0
+    PACKAGES_CHECKED=1
+    install_packages
+}
+
+# What "queue check linux --each" needs besides: a cross compiler and sparse.
+ensure_packages_each() { install_packages each; }
 
 given_source() {
     case $1 in

@@ -1,8 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# packages.sh missing   prints what is not installed (nothing: all is here)
-# packages.sh install   installs it; needs root
+# packages.sh missing [each]   prints what is not installed (nothing: all is here)
+# packages.sh install [each]   installs it; needs root
+#
+# each: also what only "queue check linux --each" needs, some 200 MB.
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/apt.sh"
@@ -15,6 +17,10 @@ PACKAGES="build-essential git ca-certificates dpkg-dev ccache pkg-config ninja-b
     libelf-dev libssl-dev uuid-dev libnuma-dev
     busybox-static seabios
     shellcheck python3-git python3-ply"
+
+# The kernel for arm64, and the kernel's own checker.
+EACH_PACKAGES="gcc-aarch64-linux-gnu sparse"
+[ "${2:-}" != each ] || PACKAGES="$PACKAGES $EACH_PACKAGES"
 
 # From bookworm-backports: QEMU wants a newer meson than Debian 12 has, and
 # pycotap is not in Debian 12 at all.
@@ -74,6 +80,6 @@ install)
     [ -z "$left" ] || die "still missing after the installation: $left" "wanted: $PACKAGES, and from bookworm-backports $BACKPORTS"
     ;;
 *)
-    die "usage: packages.sh missing|install"
+    die "usage: packages.sh missing|install [each]"
     ;;
 esac

@@ -185,9 +185,39 @@ $(overlays)
 EOF
 }
 
+# What "check --each" builds of each commit: see queue-each.sh.
+each_configs() {
+    case $NAME in
+    linux) printf 'x86 x86-none arm64 selftests' ;;
+    *) printf 'all' ;;
+    esac
+}
+
+# each_build CONFIG base|patch LOGFILE: one build of the tree in EACH_DIR.
+each_build() {
+    TREE=$EACH_DIR OUT=$BUILD/each-$NAME-$1 FILES=$SCRATCH/files ALL=$SCRATCH/all \
+        "$SCRIPTS/queue-each.sh" "$NAME" "$1" "$2" >"$3" 2>&1 </dev/null
+}
+
+# each_result TITLE LOGFILE COMMAND...: a failed build tells what is new, or
+# else its errors.
+each_result() {
+    local title="$1" log="$2" start
+    shift 2
+    start=$(seconds)
+    if "$@"; then
+        result "$title ($(($(seconds) - start)) s)"
+    else
+        result "$title" "$(grep -m 10 '^new: ' "$log" || grep -m 5 -E '(error|Error|fatal)[: ]' "$log" || tail -n 3 "$log")" \
+            "the whole log: $(rel "$log")"
+        return 1
+    fi
+}
+
 # Every commit builds, with the overlay files that are named up to it.
 check_each() {
-    local dir="$BUILD/each-$NAME" file commit i=0 path log commits="$SCRATCH/commits"
+    local file commit prev="$QBASE" i=0 path log config commits="$SCRATCH/commits"
+    EACH_DIR=$BUILD/each-$NAME
     worktree_add "$QBASE"
     set --
     while IFS= read -r path; do
@@ -197,34 +227,44 @@ $(patch_files)
 EOF
     am_patches "$WT" "$@" || return 0
     tree_git "$WT" rev-list --reverse "$QBASE..HEAD" >"$commits"
+    tree_git "$WT" log --format= --name-only "$QBASE..HEAD" | sort -u >"$SCRATCH/all"
     : >"$SCRATCH/overlays"
+    : >"$SCRATCH/files"
     mkdir -p "$BUILD" "$LOG"
-    if [ ! -e "$dir/.git" ]; then
-        rm -rf "$dir"
+    if [ ! -e "$EACH_DIR/.git" ]; then
+        rm -rf "$EACH_DIR"
         tgit worktree prune
-        tgit worktree add -q --detach "$dir" "$QBASE"
+        tgit worktree add -q --detach "$EACH_DIR" "$QBASE"
+    fi
+    if [ "$NAME" = linux ]; then
+        # What the compiler says of the base is no fault of ours.
+        tree_git "$EACH_DIR" checkout -q -f "$QBASE"
+        for config in $(each_configs); do
+            log=$LOG/each-$NAME-base-$config.log
+            each_result "base builds ($config)" "$log" each_build "$config" base "$log" || return 0
+        done
     fi
     for file in "$@"; do
         i=$((i + 1))
         commit=$(sed -n "${i}p" "$commits")
         [ -n "$commit" ] || break
-        tree_git "$dir" checkout -q -f "$commit"
+        tree_git "$EACH_DIR" checkout -q -f "$commit"
+        tree_git "$EACH_DIR" diff --name-only "$prev" "$commit" >"$SCRATCH/files"
+        prev=$commit
         overlays_of "$file" >>"$SCRATCH/overlays"
         while read -r path; do
             [ -n "$path" ] || continue
-            mkdir -p "$(dirname "$dir/$path")"
-            ln -sfn "$(realpath "$OVERLAY_ROOT/$path")" "$dir/$path"
+            mkdir -p "$(dirname "$EACH_DIR/$path")"
+            ln -sfn "$(realpath "$OVERLAY_ROOT/$path")" "$EACH_DIR/$path"
         done <"$SCRATCH/overlays"
         path=${file##*/}
-        log=$LOG/each-$NAME-${path%%-*}.log
-        if TREE=$dir OUT=$BUILD/each-$NAME-build "$SCRIPTS/queue-each.sh" "$NAME" >"$log" 2>&1 </dev/null; then
-            result "builds up to $path"
-        else
-            result "builds up to $path" "$(grep -m 5 -E 'error:|Error ' "$log")" "the whole log: $(rel "$log")"
-        fi
+        for config in $(each_configs); do
+            log=$LOG/each-$NAME-${path%%-*}-$config.log
+            each_result "builds up to $path ($config)" "$log" each_build "$config" patch "$log" || true
+        done
     done
     # Overlay files of this run must not stand in the next one's first commits.
-    tree_git "$dir" clean -fdxq
+    tree_git "$EACH_DIR" clean -fdxq
 }
 
 cmd_check() {
