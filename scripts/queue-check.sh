@@ -48,12 +48,31 @@ $listed
 EOF
     for f in "$QUEUE_DIR"/*; do
         f=${f##*/}
-        [ "$f" != series ] || continue
+        case $f in
+        series | "$COVER_LETTER") continue ;;
+        esac
         printf '%s\n' "$listed" | grep -xF -- "$f" >/dev/null || problem "$f is not in series"
     done
     result "series and files are the same" ${bad:+"$bad"}
     bad=$(printf '%s\n' "$listed" | cut -c1-4 | sort -c -u 2>&1) || true
     result "the order is that of the numbers, each used once" ${bad:+"$bad"}
+}
+
+# The letter that export --cover sends in front.  A series that touches as much
+# as that of Linux needs one; elsewhere it may be missing.
+check_cover() {
+    local bad='' f="$QUEUE_DIR/$COVER_LETTER" s
+    if [ ! -f "$f" ]; then
+        [ "$NAME" != linux ] || result "cover letter" "there is no $(rel "$f")"
+        return
+    fi
+    s=$(subject "$f")
+    like "$s" '^[^ :]+.*: [^ ]' || problem "$COVER_LETTER: the subject is not 'area: what it does'"
+    like "$(cover_body "$f")" '[^[:space:]]' || problem "$COVER_LETTER: there is no text below the subject"
+    ! like "$s $(cover_body "$f")" '\*\*\* (SUBJECT|BLURB) HERE' || problem "$COVER_LETTER: it is an empty form"
+    ! LC_ALL=C grep -q '[^ -~[:blank:]]' "$f" || problem "$COVER_LETTER: not plain ASCII, which its mail is"
+    [ -z "$(cover_body "$f" | awk 'length($0) > 76')" ] || problem "$COVER_LETTER: a line has more than 76 characters"
+    result "cover letter" ${bad:+"$bad"}
 }
 
 check_messages() {
@@ -273,6 +292,7 @@ cmd_check() {
     need_tree
     need_queue
     check_series
+    check_cover
     check_messages
     check_overlays
     check_applies

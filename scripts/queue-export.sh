@@ -91,6 +91,53 @@ prove() {
     say "  identical"
 }
 
+# fill_cover OUT: our letter into the form that git has made.
+fill_cover() {
+    local mail letter="$QUEUE_DIR/$COVER_LETTER"
+    for mail in "$1"/0000-*.patch; do
+        [ -f "$mail" ] || die "git made no form of a cover letter"
+        [ -f "$letter" ] || {
+            say "note: $(rel "$letter") is missing; the cover letter is an empty form"
+            return
+        }
+        cover_body "$letter" >"$SCRATCH/body"
+        subject "$letter" >"$SCRATCH/subject"
+        awk -v subject="$SCRATCH/subject" -v body="$SCRATCH/body" '
+            /^Subject: .*\*\*\* SUBJECT HERE \*\*\*$/ {
+                getline text <subject
+                print substr($0, 1, index($0, "***") - 1) text
+                next
+            }
+            /^\*\*\* BLURB HERE \*\*\*$/ { while ((getline text <body) > 0) print text; next }
+            { print }' "$mail" >"$mail.new"
+        ! grep -E '\*\*\* (SUBJECT|BLURB) HERE' "$mail.new" || die "the cover letter could not be filled in"
+        mv "$mail.new" "$mail"
+    done
+}
+
+# recipients OUT: whom to send it to, as the tree's own script says.
+recipients() {
+    local out="$1" script="$TREE_DIR/scripts/get_maintainer.pl" mail
+    [ -f "$script" ] || return 0
+    out=$(realpath "$out")
+    set --
+    for mail in "$out"/*.patch; do
+        case $mail in
+        */0000-*) ;;
+        *) set -- "$@" "$mail" ;;
+        esac
+    done
+    (cd "$TREE_DIR" && perl scripts/get_maintainer.pl --nogit --nogit-fallback --rolestats "$@") >"$SCRATCH/people" ||
+        die "$(rel "$script") failed"
+    # Those who maintain it are asked, all others are told.
+    awk '{
+        role = match($0, / \([^()]*(\([^()]*\)[^()]*)*\)$/) ? substr($0, RSTART) : ""
+        who = substr($0, 1, length($0) - length(role))
+        print (role ~ /(maintainer|supporter)[:,)]/ ? "To: " : "Cc: ") who
+    }' "$SCRATCH/people" | sort -ru >"$out/recipients"
+    [ -s "$out/recipients" ] || die "$(rel "$script") names nobody"
+}
+
 cmd_export() {
     local all='' cover='' out p left_out='' left=0
     while [ $# -gt 0 ]; do
@@ -128,9 +175,12 @@ EOF
     mkdir -p "$out.new"
     tree_git "$WT" format-patch -q -o "$(realpath "$out.new")" --numbered --no-signature --abbrev=12 \
         --no-renames --no-notes ${cover:+--cover-letter} gmem-base..HEAD
+    [ -z "$cover" ] || fill_cover "$out.new"
+    recipients "$out.new"
     prove "$out.new" "$left" "$@"
     rm -rf "$out"
     mv "$out.new" "$out"
     [ -z "$left_out" ] || say "left out (lab only):$left_out"
     say "written: $(rel "$out")/ ($# patches)"
+    [ ! -f "$out/recipients" ] || say "         $(rel "$out")/recipients: whom to send it to ($(wc -l <"$out/recipients"))"
 }

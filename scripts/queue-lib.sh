@@ -4,7 +4,8 @@
 # The queue (a folder of patches and their series) and the prepared tree it is
 # applied to.  Sourced by queue*.sh.
 #
-#   QUEUE_DIR     the folder with series and NNNN-*.patch
+#   QUEUE_DIR     the folder with series and NNNN-*.patch; 0000-cover-letter.patch
+#                 may lie there too: a mail, no patch, so series does not name it
 #   TREE_DIR      the prepared tree: tags gmem-base [gmem-distro], branch gmem-queue
 #   OVERLAY_ROOT  where overlay files lie, at the path they have in the tree
 #   OVERLAY_DIRS  folders below it in which every file must be named by a patch
@@ -16,6 +17,8 @@
 # and in refs/gmem/applied the commit that it gave.
 
 BRANCH=gmem-queue
+# shellcheck disable=SC2034 # for those who source this
+COVER_LETTER=0000-cover-letter.patch
 
 queue_init() {
     NAME=$1
@@ -93,6 +96,13 @@ trailers() {
 # subject FILE, unfolded, without "[PATCH]".
 subject() {
     git mailinfo -b /dev/null /dev/null <"$1" | sed -n 's/^Subject: \(\[PATCH[^]]*\] *\)\{0,1\}//p'
+}
+
+# cover_body FILE: the text of a cover letter.  It ends at a line "---": what may
+# follow, as a diffstat, is made anew when the series is exported.
+cover_body() {
+    awk 'body && /^---$/ { exit } body { print } !body && /^$/ { body = 1 }' "$1" |
+        sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'
 }
 
 # The overlay files that these patches name.

@@ -76,7 +76,7 @@ selftest_commands() {
     local name seconds arguments
     echo '. /lab/selftest.sh'
     selftest_list | while read -r name _; do
-        seconds=180 arguments=''
+        seconds=300 arguments=''
         case $1 in
         debug) seconds=900 ;;
         esac

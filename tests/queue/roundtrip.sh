@@ -239,6 +239,25 @@ says "... for apply, too" "there is no queue" queue apply
 mv "$WORK/away" "$QUEUE_DIR"
 is "check is content again" queue check
 
+letter() { # letter SUBJECT TEXT: the queue's cover letter
+    printf 'From: Tester <tester@example.org>\nSubject: [PATCH 0/3] %s\n\n%s\n---\n alpha.c | 2 +-\n' "$1" "$2" \
+        >"$QUEUE_DIR/0000-cover-letter.patch"
+}
+letter "gmem: Test all of it" "Why it is so."
+is "check takes a cover letter that series does not name" queue check
+cp "$QUEUE_DIR/0000-cover-letter.patch" "$QUEUE_DIR/0000-cover.patch"
+says "check takes no other name for it" "0000-cover.patch is not in series" queue check
+rm "$QUEUE_DIR/0000-cover.patch"
+letter "Test all of it" "Why it is so."
+says "check finds a bad subject of the letter" "the subject is not 'area:" queue check
+letter "gmem: Test all of it" ""
+says "check finds a letter without text" "no text below" queue check
+letter "gmem: Test all of it" "*** BLURB HERE ***"
+says "check finds an empty form" "an empty form" queue check
+letter "gmem: Test all of it" "Why it is so."
+is "refresh leaves the letter alone" queue refresh
+is "... where it was" test -f "$QUEUE_DIR/0000-cover-letter.patch"
+
 # --- export ------------------------------------------------------------------------
 
 is "export" queue export
@@ -247,6 +266,29 @@ is "... has the overlay file in its patch" grep -q '^+/\* gmem, torn \*/' "$BUIL
 isnt "... and not our trailers" grep -rqE '^(Overlay|Upstream):' "$BUILD/export/qemu"
 is "export --all has them" queue export --all
 is "... all four" same "$(find "$BUILD/export/qemu" -type f | wc -l)" 4
+
+people() { # a tree whose script names two people and a list
+    mkdir -p "$TREE_DIR/scripts"
+    cat >"$TREE_DIR/scripts/get_maintainer.pl" <<'PL'
+print "Ann <ann\@example.org> (maintainer:ALPHA (x86))\n";
+print "Bob <bob\@example.org> (reviewer:ALPHA)\n";
+print "list\@example.org (open list:ALPHA)\n";
+PL
+}
+people
+is "export --cover" queue export --cover
+rm -r "$TREE_DIR/scripts"
+mail=$BUILD/export/qemu/0000-cover-letter.patch
+is "... has the letter's subject, numbered" grep -qx 'Subject: \[PATCH 0/3\] gmem: Test all of it' "$mail"
+is "... its text" grep -qx 'Why it is so.' "$mail"
+is "... once the diffstat, of all files" same "$(grep -c '^ [a-z/.-]* *|' "$mail")" 3
+isnt "... nothing of the form" grep -q 'HERE' "$mail"
+is "... and whom to send it to" same "$(tr '\n' ' ' <"$BUILD/export/qemu/recipients")" \
+    "To: Ann <ann@example.org> Cc: list@example.org Cc: Bob <bob@example.org> "
+rm "$QUEUE_DIR/0000-cover-letter.patch"
+is "without a letter export --cover gives the form" queue export --cover
+is "... as git makes it" grep -q 'BLURB HERE' "$mail"
+is "export once more" queue export --all
 
 apart() { # what somebody else would do with the series, without our tools
     local dir="$WORK/apart"
