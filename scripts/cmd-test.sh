@@ -100,6 +100,7 @@ if [ -n "$debug" ]; then
 fi
 part test-lint "shellcheck" "$SCRIPTS/lint.sh"
 part test-queue-tools "queue tooling" "$ROOT/tests/queue/roundtrip.sh"
+part test-each-tools "check of every patch" "$ROOT/tests/queue/each.sh"
 part test-docs "documentation table" "$ROOT/tests/queue/touched-files.sh"
 part test-uapi "kernel header" "$ROOT/tests/queue/uapi-header.sh"
 part test-kernel-log "check of kernel logs" "$ROOT/tests/lab/kernel-log-test.sh"

@@ -59,7 +59,7 @@ noted() {
 # of the tree, no line numbers.  One in a header is said once per file that
 # includes it, so there it counts once.
 findings() {
-    grep -iE '(warning|error):' "$LOGFILE" |
+    grep -iE '(warning|error):' "$LOGFILE" | grep -vE '^make(\[[0-9]+\])?: ' |
         sed -E -e "s|$TREE/||g" -e 's|(\.\./)+[^ ]*each-linux/||g' -e 's|(\.\./)+||g' \
             -e 's/:[0-9]+(:[0-9]+)?:/:/g' -e 's/:[0-9]+ / /g' -e 's/ at line [0-9]+//' -e 's/[[:space:]]+/ /g' |
         LC_ALL=C sort | awk '/^[^ ]*\.h:/ && $0 == last { next } { print; last = $0 }'
