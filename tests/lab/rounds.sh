@@ -12,6 +12,7 @@
 
 PASSED=0 FAILED=0 SKIPPED=0 NUMBER=0
 MATRIX=$LOGS/selftest-matrix.txt
+COST=$LOGS/conversion-cost.txt
 ROWS=$LOGS/.selftest-rows
 MODES=''
 
@@ -81,7 +82,7 @@ selftest_commands() {
         debug) seconds=900 ;;
         esac
         case $1:$name in
-        debug:guest_memfd_attributes_test) arguments='-l' ;;
+        debug:guest_memfd_attr_store_test) arguments='-l' ;;
         debug:guest_memfd_stress_test)
             arguments="-d $STRESS"
             seconds=$((STRESS + 300))
@@ -183,6 +184,18 @@ gmem-lab $SETS --kernel ours --parameter off run scenarios/*.scn"
     judge off lab-off
 }
 
+# What guest_memfd_perf_test measured in the two rounds.
+conversion_cost() {
+    local out
+    if out=$("$ROOT/scripts/conversion-cost.py" "$LOGS/lab-on.out" "$LOGS/lab-off.out" 2>&1); then
+        printf '%s\n' "$out" >"$COST"
+        result ok "what a conversion costs, in both modes"
+        printf '%s\n' "$out" | sed 's/^/# /'
+    else
+        result fail "what a conversion costs, in both modes: $out"
+    fi
+}
+
 # The parameter is not there: nothing to set.
 round_noattr() {
     round lab-noattr "without per-VM attributes: selftests and scenarios" "$KERNEL_NOATTR" 1200 '' \
@@ -239,6 +252,7 @@ test_all() {
         round_base
         round_debug
     fi
+    [ "$1" = debug ] || conversion_cost
     echo "1..$NUMBER"
     matrix >"$MATRIX.new"
     mv "$MATRIX.new" "$MATRIX"
