@@ -21,5 +21,7 @@ for t in $TESTS; do
     fi
 done
 [ $# -gt 0 ] || die "build/linux has none of: $TESTS"
+# Their makefile does not know which object includes which header.
+rm -rf "$OUT"
 mkdir -p "$OUT/x86"
 exec make -C "$DIR" OUTPUT="$OUT" CC="ccache gcc" KHDR_INCLUDES="-isystem $BUILD/linux-hdr/include" -j "$JOBS" "$@"

@@ -67,12 +67,18 @@ try FOUND "reference count" "refcount_t: underflow; use-after-free."
 try FOUND "VM_BUG_ON" "page dumped because: VM_BUG_ON_FOLIO(folio_test_locked(folio))"
 try FOUND "out of memory" "test invoked oom-killer: gfp_mask=0xcc0, order=0, oom_score_adj=0"
 try FOUND "any stack trace" "Call Trace:"
+OOM='test invoked oom-killer: gfp_mask=0xcc0, order=0, oom_score_adj=0
+Call Trace:'
+try FOUND "out of memory, somebody was killed" "$OOM
+Out of memory: Killed process 77 (test) total-vm:4kB, UID:0 pgtables:4kB oom_score_adj:0"
 
 try CLEAN "boot: lockdep" "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar"
 try CLEAN "boot: KASAN" "kasan: KernelAddressSanitizer initialized (generic)"
 try CLEAN "boot: kmemleak" "kmemleak: Kernel memory leak detector initialized (mem pool available: 39000)"
 try CLEAN "boot: KVM" "kvm_amd: Nested Paging enabled"
 try CLEAN "a guest_memfd message" "kvm: gmem_in_place_conversion enabled"
+try CLEAN "out of memory, the one to be killed was killed" "$OOM
+Out of memory: Killed process 77 (test) total-vm:4kB, UID:0 pgtables:4kB oom_score_adj:1000"
 try CLEAN "debug, as a part of a word" "DEBUG_LIST: enabled, debugfs is mounted"
 echo "1..$n"
 exit $bad
