@@ -280,8 +280,11 @@ static void play_attempt(Model *m, ModelJob *j)
 {
     GmemConvertStats now;
     guint first = m->f.k->calls->len;
+    bool alone;
+    uint64_t i, left = 0;
     int ret;
 
+    alone = !j->tried && !m->queue->len;
     if (!j->tried) {
         g_ptr_array_add(m->queue, j);
         j->tried = true;
@@ -297,6 +300,11 @@ static void play_attempt(Model *m, ModelJob *j)
     check_counters(m, j, &now, first);
     check_pace(m, j, &now, ret);
     check_result(m, j, ret, now.calls);
+    for (i = j->first; i < j->end; i++) {
+        left += j->todo[i];
+    }
+    /* The first attempt leaves nothing but what must wait */
+    g_assert_true(!alone || !m->calm || ret != -EAGAIN || left);
     j->seen = now;
     if (ret != -EAGAIN && ret != -ETIMEDOUT) {
         g_assert_cmpint(gmem_job_error(j->job) != NULL, ==, ret != 0);
