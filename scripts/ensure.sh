@@ -158,6 +158,24 @@ ensure_host_san() {
     step build-host-san "building the tests with sanitizers" ninja "$SCRIPTS/build-host.sh" host-san
 }
 
+ensure_host_tsan() {
+    step build-host-tsan "building the tests with the sanitizer of threads" ninja "$SCRIPTS/build-host.sh" host-tsan
+}
+
+ensure_host_fuzz() {
+    local missing
+    missing=$("$SCRIPTS/packages.sh" missing-fuzz)
+    if [ -n "$missing" ]; then
+        [ "$(id -u)" -eq 0 ] ||
+            die "the fuzzers need these packages: $missing" \
+                "installing them needs root; call once as root: ./scripts/packages.sh install-fuzz"
+        # shellcheck disable=SC2034  # for step
+        STEP_HINT="see that the machine has network and that 'apt-get update' works, then call the same command again"
+        step packages-fuzz "installing clang for the fuzzers" - "$SCRIPTS/packages.sh" install-fuzz
+    fi
+    step build-host-fuzz "building the fuzzers" ninja "$SCRIPTS/build-host.sh" host-fuzz
+}
+
 # stamp_of HASH FILE...: of a result that depends on these files, too.
 stamp_of() {
     local text

@@ -3,6 +3,8 @@
 #
 # packages.sh missing   prints what is not installed (nothing: all is here)
 # packages.sh install   installs it; needs root
+# packages.sh missing-fuzz, install-fuzz   the same for the fuzzers' compiler,
+#                       which only ./run test --full needs
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/apt.sh"
@@ -16,17 +18,23 @@ PACKAGES="build-essential git ca-certificates dpkg-dev ccache pkg-config ninja-b
     busybox-static seabios
     shellcheck python3-git python3-ply"
 
+# For the fuzzers: gcc has no libFuzzer.
+FUZZ_PACKAGES="clang libclang-rt-14-dev"
+
 # From bookworm-backports: QEMU wants a newer meson than Debian 12 has, and
 # pycotap is not in Debian 12 at all.
 BACKPORTS="meson python3-pycotap"
 MESON_AT_LEAST=1.5
 
-missing_plain() {
+# missing_of LIST
+missing_of() {
     local p
-    for p in $PACKAGES; do
+    for p in $1; do
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || printf '%s ' "$p"
     done
 }
+
+missing_plain() { missing_of "$PACKAGES"; }
 
 missing_backports() {
     local version
@@ -73,7 +81,14 @@ install)
     left=$(missing_plain && missing_backports)
     [ -z "$left" ] || die "still missing after the installation: $left" "wanted: $PACKAGES, and from bookworm-backports $BACKPORTS"
     ;;
+missing-fuzz)
+    missing_of "$FUZZ_PACKAGES"
+    ;;
+install-fuzz)
+    fuzz=$(missing_of "$FUZZ_PACKAGES")
+    [ -z "$fuzz" ] || install_plain "$fuzz"
+    ;;
 *)
-    die "usage: packages.sh missing|install"
+    die "usage: packages.sh missing|install|missing-fuzz|install-fuzz"
     ;;
 esac
