@@ -63,7 +63,9 @@ static int bench_set_attributes(void *opaque, uint64_t offset, uint64_t size,
     k->asked += end - first;
     if (k->held) {
         memset(k->mapped + first, 0, end - first);
-        for (i = first; i < end && k->held[i] <= k->clock; i++) {
+        i = first;
+        while (i < end && k->held[i] <= k->clock) {
+            i++;
         }
     } else {
         i = first_held(k, first, end);
@@ -139,11 +141,11 @@ static void kernel_check(BenchKernel *k)
     GmemRange r;
 
     if (k->priv) {
-        g_assert_null(memchr(k->priv, 0, k->pages));
+        g_assert(!memchr(k->priv, 0, k->pages));
     } else {
-        g_assert_true(gmem_ranges_next(k->priv_ranges, 0, k->pages * PAGE, &r));
-        g_assert_cmpuint(r.start, ==, 0);
-        g_assert_cmpuint(r.end, ==, k->pages * PAGE);
+        g_assert(gmem_ranges_next(k->priv_ranges, 0, k->pages * PAGE, &r));
+        g_assert(r.start == 0);
+        g_assert(r.end == k->pages * PAGE);
     }
 }
 
@@ -158,7 +160,7 @@ static void policy_engine(BenchKernel *k)
            GMEM_CONVERT_BUSY) {
         bench_pause(k, gmem_convert_pause_ns(&job));
     }
-    g_assert_cmpint(res, ==, GMEM_CONVERT_DONE);
+    g_assert(res == GMEM_CONVERT_DONE);
     gmem_convert_job_cleanup(&job);
 }
 
@@ -381,8 +383,8 @@ static void bench_size(void)
         l[n].size = size;
         l[n].populate = no_populate;
         l[n].discard = no_discard;
-        g_assert_cmpint(gmem_state_register_listener(s[n], &l[n]), ==, 0);
-        g_assert_cmpint(gmem_state_launch(s[n]), ==, 0);
+        g_assert(gmem_state_register_listener(s[n], &l[n]) == 0);
+        g_assert(gmem_state_launch(s[n]) == 0);
     }
     for (b = 0; b < BATCHES; b++) {
         for (n = 0; n < G_N_ELEMENTS(gib); n++) {
@@ -401,7 +403,7 @@ static void bench_size(void)
         GmemStateStats st;
 
         gmem_state_stats(s[n], &st);
-        g_assert_cmpuint(st.conversions, ==, 2 * PAIRS * BATCHES);
+        g_assert(st.conversions == 2 * PAIRS * BATCHES);
         printf("%s  {\"gib\": %d, \"conversion_ns\": %.1f}", n ? ",\n" : "",
                gib[n], (double)best[n] / (2 * PAIRS));
         gmem_state_unregister_listener(s[n], &l[n]);

@@ -159,12 +159,14 @@ static bool any_todo(Model *m, bool busy_only)
  */
 static void check_first(Model *m, const bool *busy, const GmemConvertStats *old)
 {
-    uint64_t n = m->end - m->first, i, j, free_behind, k = 0, runs = 0;
+    uint64_t n = m->end - m->first, i, j, next, k = 0, runs = 0;
     unsigned log_n = g_bit_storage(n);
     bool roomy = true;
 
     for (i = m->first; i < m->end; i = j) {
-        for (j = i; j < m->end && busy[j]; j++) {
+        j = i;
+        while (j < m->end && busy[j]) {
+            j++;
         }
         if (j == i) {
             j++;
@@ -172,14 +174,16 @@ static void check_first(Model *m, const bool *busy, const GmemConvertStats *old)
         }
         k += j - i;
         runs++;
-        for (free_behind = 0; j + free_behind < m->end && !busy[j + free_behind];
-             free_behind++) {
+        next = j;
+        while (next < m->end && !busy[next]) {
+            next++;
         }
-        roomy &= free_behind >= j - i || j + free_behind == m->end;
+        roomy &= next - j >= j - i || next == m->end;
     }
     g_assert_cmpuint(m->want.pages_scanned - old->pages_scanned, <=,
                      2 * n + 2 * (k + 1) * log_n);
-    g_assert_cmpuint(m->want.calls - old->calls, <=, 2 + (runs + 1) * 5 * log_n);
+    g_assert_cmpuint(m->want.calls - old->calls, <=,
+                     2 + (runs + 1) * 5 * log_n);
     for (i = m->first; i < m->end; i++) {
         g_assert_cmpint(m->todo[i] && roomy, ==, busy[i] && roomy);
     }

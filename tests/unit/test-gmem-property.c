@@ -23,7 +23,6 @@ static void on_abort(int sig)
     ssize_t done = write(STDERR_FILENO, failure, strlen(failure));
 
     (void)done;
-    signal(sig, SIG_DFL);
     raise(sig);
 }
 
@@ -77,9 +76,14 @@ static void parse(int *argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    struct sigaction once = {
+        .sa_handler = on_abort,
+        .sa_flags = SA_RESETHAND | SA_NODEFER,
+    };
+
     parse(&argc, argv);
     g_test_init(&argc, &argv, NULL);
-    signal(SIGABRT, on_abort);
+    sigaction(SIGABRT, &once, NULL);
     g_test_add_func("/gmem-property/engine", test_engine);
     g_test_add_func("/gmem-property/block", test_block);
     return g_test_run();
