@@ -290,11 +290,17 @@ static void next_window(FakeKernel *k, uint64_t offset, uint64_t size,
                         bool to_private)
 {
     Watcher *w = k->hook_opaque;
+    int i;
 
     if (offset % w->window) {
         return;
     }
     if (w->windows++) {
+        /* If it had the lock, it says so as soon as it is let run */
+        for (i = 0; i < 200 &&
+             g_atomic_int_get(&w->answered) == w->answered_before; i++) {
+            g_usleep(100);
+        }
         w->passed_over += g_atomic_int_get(&w->answered) == w->answered_before;
     }
     while (g_atomic_int_get(&w->asking) == g_atomic_int_get(&w->answered)) {
