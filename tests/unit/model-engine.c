@@ -205,7 +205,8 @@ static GmemConvertResult play_attempt(Model *m)
     for (i = 0; i < m->k->pages; i++) {
         busy[i] = is_busy(m, i);
     }
-    m->calm = m->k->lie == LIE_NONE && m->k->stop_after < 0 && !m->job.enomem;
+    m->calm = m->k->lie == LIE_NONE && m->k->stop_after < 0 &&
+              m->k->enomem_above == UINT64_MAX && !m->job.enomem;
     res = gmem_convert_attempt(&m->job, m->from * PAGE, m->to * PAGE,
                                on_converted, m);
     for (i = first; i < m->k->calls->len; i++) {
