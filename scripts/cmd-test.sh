@@ -121,6 +121,13 @@ if [ -n "$full" ]; then
     ensure_linux_base
     ensure_linux_debug
     lab full
+    part test-property "unit tests, many random schedules" "$BUILD/host/tests/unit/test-gmem-property" --rounds=200000
+    ensure_host_tsan
+    # One thread plays them: few are enough here
+    part test-unit-tsan "unit tests with the sanitizer of threads" \
+        env GMEM_PROPERTY_ROUNDS=100 "$SCRIPTS/meson-tap.sh" "$BUILD/host-tsan"
+    ensure_host_fuzz
+    part test-fuzz "fuzzers" "$SCRIPTS/fuzz.sh" 60
     ensure_packages_each
     part test-each-linux "every patch of Linux builds" "$SCRIPTS/queue.sh" check linux --each
     part test-each-qemu "every patch of QEMU builds" "$SCRIPTS/queue.sh" check qemu --each

@@ -167,6 +167,15 @@ ensure_host_san() {
     step build-host-san "building the tests with sanitizers" ninja "$SCRIPTS/build-host.sh" host-san
 }
 
+ensure_host_tsan() {
+    step build-host-tsan "building the tests with the sanitizer of threads" ninja "$SCRIPTS/build-host.sh" host-tsan
+}
+
+ensure_host_fuzz() {
+    install_packages fuzz
+    step build-host-fuzz "building the fuzzers" ninja "$SCRIPTS/build-host.sh" host-fuzz
+}
+
 # stamp_of HASH FILE...: of a result that depends on these files, too.
 stamp_of() {
     local text

@@ -1,10 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# packages.sh missing [each]   prints what is not installed (nothing: all is here)
-# packages.sh install [each]   installs it; needs root
+# packages.sh missing [SET]   prints what is not installed (nothing: all is here)
+# packages.sh install [SET]   installs it; needs root
 #
-# each: also what only "queue check linux --each" needs, some 200 MB.
+# SET: also what only this needs
+#   each   "queue check linux --each", some 200 MB
+#   fuzz   the fuzzers
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/apt.sh"
@@ -20,7 +22,12 @@ PACKAGES="build-essential git ca-certificates dpkg-dev ccache pkg-config ninja-b
 
 # The kernel for arm64, and the kernel's own checker.
 EACH_PACKAGES="gcc-aarch64-linux-gnu sparse"
-[ "${2:-}" != each ] || PACKAGES="$PACKAGES $EACH_PACKAGES"
+# gcc has no libFuzzer.
+FUZZ_PACKAGES="clang libclang-rt-14-dev"
+case ${2:-} in
+each) PACKAGES="$PACKAGES $EACH_PACKAGES" ;;
+fuzz) PACKAGES="$PACKAGES $FUZZ_PACKAGES" ;;
+esac
 
 # From bookworm-backports: QEMU wants a newer meson than Debian 12 has, and
 # pycotap is not in Debian 12 at all.
@@ -80,6 +87,6 @@ install)
     [ -z "$left" ] || die "still missing after the installation: $left" "wanted: $PACKAGES, and from bookworm-backports $BACKPORTS"
     ;;
 *)
-    die "usage: packages.sh missing|install [each]"
+    die "usage: packages.sh missing|install [each|fuzz]"
     ;;
 esac

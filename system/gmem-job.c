@@ -463,7 +463,7 @@ int gmem_job_attempt(GmemJob *job)
     }
     not_before = job->not_before_ns;
     retry = convert->fresh == convert->start + convert->size;
-    if (retry) {
+    if (retry || convert->enomem) {
         not_before = MAX(not_before, s->retry_after_ns);
     }
     if (not_before && s->ops->now(s->opaque) < not_before) {

@@ -144,7 +144,8 @@ void gmem_convert_job_init(GmemConvertJob *job, const GmemConvertOps *ops,
         .todo = gmem_ranges_new(),
         .fresh = start,
         .cursor = start,
-        .ask = UINT64_MAX,
+        .ask = MAX(GMEM_ASK_MAX, page_size),
+        .ask_max = MAX(GMEM_ASK_MAX, page_size),
         .first_busy_ns = -1,
         .pause_ns = GMEM_PAUSE_MIN_NS,
     };
@@ -324,7 +325,7 @@ static GmemConvertResult pass_search_back(GmemPass *pass, uint64_t lo,
 
     while (lo < hi) {
         uint64_t half = QEMU_ALIGN_DOWN((hi - lo) / 2, job->page_size);
-        uint64_t mid = lo + half;
+        uint64_t mid = MAX(lo + half, hi - MIN(hi - lo, job->ask_max));
         uint64_t busy = GMEM_NO_OFFSET;
         int ret = pass_ask(pass, mid, hi - mid, &busy);
 
@@ -380,6 +381,8 @@ static GmemConvertResult pass_enomem(GmemPass *pass, uint64_t pos,
         job_set_error(job, -ENOMEM, pos, size);
         return GMEM_CONVERT_FAILED;
     }
+    /* For good, or each step of growth would cost these pauses again */
+    job->ask_max = job->ask = pass_half(pass, size);
     return GMEM_CONVERT_DONE;
 }
 
@@ -417,7 +420,7 @@ static GmemConvertResult pass_first(GmemPass *pass, uint64_t pos, uint64_t end)
             pos += size;
             jumped = pos;
             skip = page_size;
-            job->ask = MAX(job->ask, pass_double(size));
+            job->ask = MIN(MAX(job->ask, pass_double(size)), job->ask_max);
         } else if (ret == -EAGAIN && busy != GMEM_NO_OFFSET) {
             known = busy;
         } else if (ret == -EAGAIN) {
@@ -428,7 +431,6 @@ static GmemConvertResult pass_first(GmemPass *pass, uint64_t pos, uint64_t end)
             if (res != GMEM_CONVERT_DONE) {
                 return res;
             }
-            job->ask = pass_half(pass, size);
         } else {
             job->cut_short = true;
             return GMEM_CONVERT_BUSY;
@@ -455,11 +457,16 @@ static GmemConvertResult pass_retry(GmemPass *pass, uint64_t pos, uint64_t end)
 
         if (ret == 0) {
             pos = r.start + size;
-            ask = pass_double(ask);
+            ask = MIN(pass_double(ask), job->ask_max);
             continue;
         }
         job->cursor = r.start;
         if (ret == -ENOMEM) {
+            /* The next attempt begins small again, and must not grow as far */
+            if (size > job->page_size) {
+                job->ask_max = MAX(pass_half(pass, job->ask_max),
+                                   pass_half(pass, size));
+            }
             pass_enomem(pass, r.start, size);
         } else if (ret == -EAGAIN && busy != GMEM_NO_OFFSET) {
             job->cursor = busy + job->page_size;

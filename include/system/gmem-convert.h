@@ -55,6 +55,15 @@ typedef struct GmemConvertOps {
 #define GMEM_PAUSE_MIN_NS (100 * 1000LL)
 #define GMEM_PAUSE_MAX_NS (10 * 1000 * 1000LL)
 
+/*
+ * The most that one request asks for, in bytes (one page, if that is more).  A
+ * request that meets a busy page is lost as a whole: the kernel has scanned all
+ * in front of the page, which is to be scanned again, and has zapped the host
+ * mappings of everything.  That costs at most this much; a request of this size
+ * is long enough for its fixed costs not to matter.
+ */
+#define GMEM_ASK_MAX (16ULL * 1024 * 1024)
+
 /**
  * GmemRange: [@start, @end) in bytes, never empty inside a set
  */
@@ -130,7 +139,8 @@ typedef struct GmemConvertStats {
  *   still in @todo was put aside
  * @cursor: where the next retry begins, so that one page that stays busy
  *   does not starve those behind it
- * @ask: size of the next request of the first pass, UINT64_MAX = all
+ * @ask: size of the next request of the first pass
+ * @ask_max: no request is larger: GMEM_ASK_MAX, less after ENOMEM
  * @enomem: ENOMEM answers since the last success
  * @cut_short: the latest attempt ended before it had asked for all (ENOMEM,
  *   EINTR); @fresh says where
@@ -154,6 +164,7 @@ typedef struct GmemConvertJob {
     uint64_t fresh;
     uint64_t cursor;
     uint64_t ask;
+    uint64_t ask_max;
     unsigned enomem;
     bool cut_short;
     int64_t first_busy_ns;

@@ -125,13 +125,14 @@ static int fake_set_attributes(void *opaque, uint64_t offset, uint64_t size,
                                bool to_private, uint64_t *error_offset)
 {
     FakeKernel *k = opaque;
-    FakeCall call = { offset, size, to_private, 0, fake_now(k) };
+    FakeCall call = { offset, size, to_private, .when = fake_now(k) };
 
     g_assert_cmpuint(*error_offset, ==, GMEM_NO_OFFSET);
     if (k->hook) {
         k->hook(k, offset, size, to_private);
     }
     call.ret = fake_convert(k, offset, size, to_private, error_offset);
+    call.answer = *error_offset;
     if (!k->threads) {
         g_array_append_val(k->calls, call);
         g_string_append_printf(k->log, "%s %" PRIu64 "+%" PRIu64 "%s; ",

@@ -29,6 +29,7 @@ typedef struct FakeCall {
     uint64_t size;
     bool to_private;
     int ret;
+    uint64_t answer;        /* the error offset */
     int64_t when;
 } FakeCall;
 

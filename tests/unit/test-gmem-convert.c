@@ -248,6 +248,24 @@ static void test_enomem(void)
     assert_told(&f, 0, 64, true);
     teardown(&f);
 
+    /* That is found out once, not at every request that follows */
+    setup(&f, 16384);
+    f.k->enomem_above = 8 * PAGE;
+    g_assert_cmpint(run(&f, 50), ==, GMEM_CONVERT_DONE);
+    g_assert_cmpuint(f.job.stats.failed_calls, <, 20);
+    assert_told(&f, 0, 16384, true);
+    teardown(&f);
+
+    /* The same for what is retried */
+    setup(&f, 16384);
+    fake_hold(f.k, 0, 16384, f.k->clock + 1);
+    g_assert_cmpint(attempt(&f), ==, GMEM_CONVERT_BUSY);
+    f.k->clock += MS;
+    f.k->enomem_above = 8 * PAGE;
+    g_assert_cmpint(run(&f, 50), ==, GMEM_CONVERT_DONE);
+    assert_told(&f, 0, 16384, true);
+    teardown(&f);
+
     /* For good: bounded, then an error */
     setup(&f, 64);
     f.k->enomem_above = 0;

@@ -133,26 +133,70 @@ static int count(void *opaque, uint64_t offset, uint64_t size)
     return 0;
 }
 
-/* Hotplug of a device, and the BQL's threads that only look */
+static void look_replay(GmemState *s)
+{
+    uint64_t sum = 0;
+
+    gmem_state_replay(s, 0, PAGES * PAGE, true, count, &sum);
+    g_assert_cmpuint(sum, <=, PAGES * PAGE);
+}
+
+static void look_counts(GmemState *s)
+{
+    uint64_t shared_bytes, private_bytes, withdrawn_bytes;
+
+    gmem_state_counts(s, &shared_bytes, &private_bytes, &withdrawn_bytes);
+    g_assert_cmpuint(shared_bytes + private_bytes + withdrawn_bytes, ==,
+                     PAGES * PAGE);
+}
+
+static void look_stats(GmemState *s)
+{
+    GmemStateStats st;
+
+    gmem_state_stats(s, &st);
+}
+
+static void look_populated(GmemState *s)
+{
+    gmem_state_is_populated(s, 0, PAGES * PAGE);
+}
+
+static void (*const looks[])(GmemState *s) = {
+    look_replay, look_counts, look_stats, look_populated,
+};
+
+/*
+ * A thread that only looks, and in one way: the lock of another function would
+ * order it with the writers, and TSan would miss a lock that is not taken.
+ */
+typedef struct Looker {
+    Shared *sh;
+    GThread *thread;
+    void (*look)(GmemState *s);
+} Looker;
+
+static gpointer looker(gpointer opaque)
+{
+    Looker *l = opaque;
+
+    while (!g_atomic_int_get(&l->sh->done)) {
+        l->look(l->sh->s);
+        g_usleep(100);
+    }
+    return NULL;
+}
+
+/* Hotplug of a device */
 static gpointer visitor(gpointer opaque)
 {
     Shared *sh = opaque;
     g_autofree ThreadListener *t = g_new(ThreadListener, 1);
-    uint64_t sum, shared_bytes, private_bytes, withdrawn_bytes;
-    GmemStateStats st;
     int i;
 
     while (!g_atomic_int_get(&sh->done)) {
         listener_init(t, sh->k);
         g_assert_cmpint(gmem_state_register_listener(sh->s, &t->l), ==, 0);
-        sum = 0;
-        gmem_state_replay(sh->s, 0, PAGES * PAGE, true, count, &sum);
-        g_assert_cmpuint(sum, <=, PAGES * PAGE);
-        gmem_state_counts(sh->s, &shared_bytes, &private_bytes,
-                          &withdrawn_bytes);
-        g_assert_cmpuint(shared_bytes + private_bytes + withdrawn_bytes, ==,
-                         PAGES * PAGE);
-        gmem_state_stats(sh->s, &st);
         gmem_state_unregister_listener(sh->s, &t->l);
         for (i = 0; i < PAGES; i++) {
             g_assert_false(t->has[i]);
@@ -182,6 +226,7 @@ static void test_hammer(void)
 {
     Shared sh = { };
     Thread threads[THREADS];
+    Looker lookers[G_N_ELEMENTS(looks)];
     GThread *visit;
     GmemStateStats st;
     unsigned timeouts = 0;
@@ -201,12 +246,19 @@ static void test_hammer(void)
         threads[i].thread = g_thread_new("vcpu", converter, &threads[i]);
     }
     visit = g_thread_new("hotplug", visitor, &sh);
+    for (i = 0; i < G_N_ELEMENTS(looks); i++) {
+        lookers[i] = (Looker) { &sh, .look = looks[i] };
+        lookers[i].thread = g_thread_new("monitor", looker, &lookers[i]);
+    }
     for (i = 0; i < THREADS; i++) {
         g_thread_join(threads[i].thread);
         timeouts += threads[i].timeouts;
     }
     g_atomic_int_set(&sh.done, 1);
     g_thread_join(visit);
+    for (i = 0; i < G_N_ELEMENTS(looks); i++) {
+        g_thread_join(lookers[i].thread);
+    }
     check_end(&sh);
     gmem_state_stats(sh.s, &st);
     g_assert_cmpuint(st.failures, ==, 0);
