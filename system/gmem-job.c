@@ -246,6 +246,11 @@ static GmemConvertResult job_piece(GmemJob *job, const GmemRange *piece)
     return res;
 }
 
+static bool state_should_stop(GmemState *s)
+{
+    return s->ops->should_stop && s->ops->should_stop(s->opaque);
+}
+
 /* One window; lock held.  *@failing: a call failed, the attempt is over */
 static void job_window(GmemJob *job, uint64_t start, uint64_t end,
                        bool retry, bool *failing)
@@ -260,7 +265,7 @@ static void job_window(GmemJob *job, uint64_t start, uint64_t end,
         job_piece(job, &g_array_index(pieces, GmemRange, i));
         *failing |= job->convert.stats.failed_calls > failed;
         stop = job->convert.err || job->convert.cut_short ||
-               (retry && *failing);
+               (retry && (*failing || state_should_stop(job->s)));
     }
     if (!job->convert.to_private && job->s->launched) {
         job_populate(job, pieces);
@@ -366,11 +371,6 @@ static int job_attempted(GmemJob *job, bool paced, bool failing)
         }
     }
     return job_is_late(job) ? -ETIMEDOUT : -EAGAIN;
-}
-
-static bool state_should_stop(GmemState *s)
-{
-    return s->ops->should_stop && s->ops->should_stop(s->opaque);
 }
 
 /* What was never tried, window by window; lock held, and dropped in between */
@@ -530,18 +530,27 @@ static bool state_pause(GmemState *s, int64_t ns)
     return !state_should_stop(s);
 }
 
+int gmem_job_run(GmemJob *job)
+{
+    int ret;
+
+    do {
+        ret = gmem_job_attempt(job);
+        if (ret != -EAGAIN) {
+            return ret;
+        }
+    } while (state_pause(job->s, gmem_job_pause_ns(job)));
+    return -EINTR;
+}
+
 int gmem_state_convert(GmemState *s, uint64_t offset, uint64_t size,
                        bool to_private, int64_t timeout_ns,
                        GmemConvertStats *stats, char **errp)
 {
     GmemJob *job = gmem_job_new(s, offset, size, to_private, timeout_ns);
-    int ret;
+    int ret = gmem_job_run(job);
 
-    do {
-        ret = gmem_job_attempt(job);
-    } while (ret == -EAGAIN && state_pause(s, gmem_job_pause_ns(job)));
-
-    if (ret == -ETIMEDOUT) {
+    if (ret == -ETIMEDOUT || ret == -EINTR) {
         ret = -EAGAIN;
     }
     if (stats) {

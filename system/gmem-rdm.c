@@ -158,25 +158,22 @@ void gmem_rdm_unregister_listener(GmemRdm *rdm, RamDiscardListener *rdl)
     rdl->section = NULL;
 }
 
-int gmem_rdm_convert(GmemRdm *rdm, const MemoryRegionSection *section,
-                     bool to_private, int64_t timeout_ns, Error **errp)
+GmemJob *gmem_rdm_convert(GmemRdm *rdm, const MemoryRegionSection *section,
+                          bool to_private, int64_t timeout_ns)
 {
-    const uint64_t offset = section->offset_within_region;
-    const uint64_t size = int128_get64(section->size);
-    g_autofree char *msg = NULL;
-    GmemConvertStats stats = {};
-    int ret;
+    return gmem_job_new(rdm->state, section->offset_within_region,
+                        int128_get64(section->size), to_private, timeout_ns);
+}
 
-    ret = gmem_state_convert(rdm->state, offset, size, to_private, timeout_ns,
-                             &stats, &msg);
-    trace_gmem_rdm_convert(rdm->rb->idstr, offset, size,
-                           to_private ? "private" : "shared", ret, stats.calls,
-                           stats.busy_answers, stats.retries,
-                           stats.longest_wait_ns / SCALE_US);
-    if (msg) {
-        error_setg(errp, "%s", msg);
-    }
-    return ret;
+void gmem_rdm_trace_convert(const MemoryRegionSection *section, bool to_private,
+                            int ret, const GmemConvertStats *stats)
+{
+    trace_gmem_rdm_convert(memory_region_name(section->mr),
+                           section->offset_within_region,
+                           int128_get64(section->size),
+                           to_private ? "private" : "shared", ret, stats->calls,
+                           stats->busy_answers, stats->retries,
+                           stats->longest_wait_ns / SCALE_US);
 }
 
 int gmem_rdm_launch_all(void)

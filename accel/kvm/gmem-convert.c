@@ -440,9 +440,10 @@ static GmemConvertResult pass_first(GmemPass *pass, uint64_t pos, uint64_t end)
 }
 
 /*
- * What was put aside, in [@pos, @end), up to the first call that fails.  One
- * page first: as long as it is busy, a larger request would only take the host
- * mappings of its neighbours away.
+ * What was put aside, in [@pos, @end), up to the first call that fails, or to
+ * the one after which the thread is wanted elsewhere.  One page first: as long
+ * as it is busy, a larger request would only take the host mappings of its
+ * neighbours away.
  */
 static GmemConvertResult pass_retry(GmemPass *pass, uint64_t pos, uint64_t end)
 {
@@ -453,8 +454,13 @@ static GmemConvertResult pass_retry(GmemPass *pass, uint64_t pos, uint64_t end)
     while (gmem_ranges_next(job->todo, pos, end, &r)) {
         uint64_t size = MIN(ask, r.end - r.start);
         uint64_t busy = GMEM_NO_OFFSET;
-        int ret = pass_ask(pass, r.start, size, &busy);
+        int ret;
 
+        if (ask > job->page_size && job_should_stop(job)) {
+            job->cursor = r.start;
+            return GMEM_CONVERT_BUSY;
+        }
+        ret = pass_ask(pass, r.start, size, &busy);
         if (ret == 0) {
             pos = r.start + size;
             ask = MIN(pass_double(ask), job->ask_max);
@@ -470,7 +476,7 @@ static GmemConvertResult pass_retry(GmemPass *pass, uint64_t pos, uint64_t end)
             pass_enomem(pass, r.start, size);
         } else if (ret == -EAGAIN && busy != GMEM_NO_OFFSET) {
             job->cursor = busy + job->page_size;
-            if (busy > r.start) {
+            if (busy > r.start && !job_should_stop(job)) {
                 pass_ask(pass, r.start, busy - r.start, &busy);
             }
         }

@@ -1,5 +1,5 @@
 /*
- * guest_memfd in the KVM accelerator: mode, in-place RAM blocks, conversions
+ * guest_memfd in the KVM accelerator: mode, in-place RAM blocks, the ioctl
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -29,9 +29,6 @@
 /* What an in-place block needs from KVM_CREATE_GUEST_MEMFD. */
 #define GMEM_IN_PLACE_FLAGS \
     (GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
-
-/* KVM_HC_MAP_GPA_RANGE counts in pages of this size on every host. */
-#define GMEM_HYPERCALL_PAGE_BITS 12
 
 static KvmGmemMode gmem_mode;
 
@@ -117,10 +114,12 @@ static void gmem_launch(void *opaque, bool running, RunState state)
 
 /*
  * Registered before the handler that writes the ROMs again, so it runs first:
- * a private page would be out of reach of the write.
+ * a private page would be out of reach of the write.  Pending requests go
+ * before that: sharing all would wait for them, and they for their vCPU.
  */
 static void gmem_reset(void *opaque)
 {
+    kvm_gmem_drop_all();
     if (gmem_rdm_share_all() < 0) {
         error_report("cannot reset: part of the guest's memory stays private");
         exit(1);
@@ -282,154 +281,4 @@ const GmemConvertOps *kvm_gmem_convert_ops(void)
     };
 
     return &ops;
-}
-
-/*
- * May @section take part in a conversion?  Returns 1 if it has pages to
- * convert, 0 if it is to be passed over, -EINVAL if the request is bad.
- */
-static int gmem_check_section(const MemoryRegionSection *section,
-                              bool to_private)
-{
-    MemoryRegion *mr = section->mr;
-    uint64_t page_size = qemu_real_host_page_size();
-
-    if (!memory_region_has_guest_memfd(mr)) {
-        /*
-         * Guests convert MMIO to shared to be sure: it always was.  RAM and
-         * ROM that cannot be private were put there on purpose.
-         */
-        return to_private || memory_region_is_ram(mr) ||
-               memory_region_is_romd(mr) ? -EINVAL : 0;
-    }
-    if (to_private && memory_region_is_rom(mr)) {
-        return -EINVAL;
-    }
-    if (!QEMU_IS_ALIGNED(section->offset_within_region, page_size) ||
-        !QEMU_IS_ALIGNED(int128_get64(section->size), page_size)) {
-        return -EINVAL;
-    }
-    return 1;
-}
-
-/*
- * Collect all sections of [@start, @start + @size) that have pages to convert,
- * each with a reference.  Nothing has changed yet when this says -EINVAL.
- */
-static int gmem_collect_sections(hwaddr start, hwaddr size, bool to_private,
-                                 GArray *sections)
-{
-    const hwaddr end = start + size;
-    hwaddr addr = start;
-    int ret;
-
-    while (addr < end) {
-        MemoryRegionSection section =
-            memory_region_find(get_system_memory(), addr, end - addr);
-
-        if (!section.mr) {
-            return to_private ? -EINVAL : 0;
-        }
-        if (to_private && section.offset_within_address_space > addr) {
-            memory_region_unref(section.mr);
-            return -EINVAL;
-        }
-        ret = gmem_check_section(&section, to_private);
-        addr = section.offset_within_address_space +
-               int128_get64(section.size);
-        if (ret <= 0) {
-            memory_region_unref(section.mr);
-        }
-        if (ret < 0) {
-            return ret;
-        }
-        if (ret > 0) {
-            g_array_append_val(sections, section);
-        }
-    }
-    return 0;
-}
-
-static int gmem_convert_sections(GArray *sections, bool to_private)
-{
-    int64_t timeout_ns =
-        (int64_t)current_machine->cgs->convert_timeout * SCALE_MS;
-    int64_t begin = get_clock();
-
-    for (guint i = 0; i < sections->len; i++) {
-        MemoryRegionSection *section =
-            &g_array_index(sections, MemoryRegionSection, i);
-        int64_t left_ns = 0;
-        Error *err = NULL;
-        int ret;
-
-        /* The timeout is the request's; 0 is "for ever", 1 "no wait". */
-        if (timeout_ns) {
-            left_ns = MAX(1, timeout_ns - (get_clock() - begin));
-        }
-        ret = memory_region_convert(section, to_private, left_ns, &err);
-        if (err) {
-            error_report_err(err);
-        }
-        if (ret) {
-            return ret;
-        }
-    }
-    return 0;
-}
-
-int kvm_gmem_convert_memory(hwaddr start, hwaddr size, bool to_private)
-{
-    const char *state = to_private ? "private" : "shared";
-    uint64_t page_size = qemu_real_host_page_size();
-    g_autoptr(GArray) sections =
-        g_array_new(false, false, sizeof(MemoryRegionSection));
-    int ret = -EINVAL;
-
-    if (size && QEMU_IS_ALIGNED(start, page_size) &&
-        QEMU_IS_ALIGNED(size, page_size) && start + size > start) {
-        ret = gmem_collect_sections(start, size, to_private, sections);
-    }
-    if (!ret) {
-        ret = gmem_convert_sections(sections, to_private);
-        /* Repeating may help the guest; stopping it would not. */
-        if (ret == -ENOMEM) {
-            ret = -EAGAIN;
-        }
-    }
-
-    for (guint i = 0; i < sections->len; i++) {
-        memory_region_unref(g_array_index(sections, MemoryRegionSection, i).mr);
-    }
-    trace_kvm_gmem_convert(start, size, state, ret);
-    return ret;
-}
-
-int kvm_gmem_map_gpa_range(uint64_t gpa, uint64_t npages, bool to_private)
-{
-    int ret = -EINVAL;
-
-    if (npages <= UINT64_MAX >> GMEM_HYPERCALL_PAGE_BITS) {
-        ret = kvm_gmem_convert_memory(gpa, npages << GMEM_HYPERCALL_PAGE_BITS,
-                                      to_private);
-    } else {
-        trace_kvm_gmem_convert(gpa, UINT64_MAX,
-                               to_private ? "private" : "shared", ret);
-    }
-    return ret == -EINVAL || ret == -EAGAIN ? -ret : ret;
-}
-
-int kvm_gmem_memory_fault(hwaddr gpa, hwaddr size, bool to_private)
-{
-    ConfidentialGuestSupport *cgs = current_machine->cgs;
-    int ret;
-
-    if (cgs &&
-        CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(cgs)->faults_never_convert) {
-        return 0;
-    }
-
-    ret = kvm_convert_memory(gpa, size, to_private);
-    /* Still busy: the access faults again, and asks again. */
-    return ret == -EAGAIN && kvm_gmem_in_place() ? 0 : ret;
 }

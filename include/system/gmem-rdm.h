@@ -44,19 +44,20 @@ void gmem_rdm_register_listener(GmemRdm *rdm, RamDiscardListener *rdl,
 void gmem_rdm_unregister_listener(GmemRdm *rdm, RamDiscardListener *rdl);
 
 /**
- * gmem_rdm_convert: make a section private or shared
+ * gmem_rdm_convert: begin to make a section private or shared
  * @rdm: the block's states
  * @section: the part of the block, page aligned
  * @to_private: the wanted state
- * @timeout_ns: how long to wait for busy pages; 0 waits until the vCPU is
- *   wanted elsewhere
- * @errp: where to store the error; not set for -EAGAIN
+ * @timeout_ns: how long the job may wait for busy pages; 0 is for ever
  *
- * Returns 0, -EAGAIN (busy pages are left, the rest is converted) or another
- * -errno.  No lock may be held but the BQL.
+ * Returns a job for gmem_job_run() and gmem_job_free(), never NULL.
  */
-int gmem_rdm_convert(GmemRdm *rdm, const MemoryRegionSection *section,
-                     bool to_private, int64_t timeout_ns, Error **errp);
+GmemJob *gmem_rdm_convert(GmemRdm *rdm, const MemoryRegionSection *section,
+                          bool to_private, int64_t timeout_ns);
+
+/* Trace point: how the job of a section ended, and what it took. */
+void gmem_rdm_trace_convert(const MemoryRegionSection *section, bool to_private,
+                            int ret, const GmemConvertStats *stats);
 
 /**
  * gmem_rdm_launch_all: tell the listeners of all in-place RAM blocks what is

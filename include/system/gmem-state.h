@@ -213,6 +213,20 @@ int gmem_job_attempt(GmemJob *job);
 int64_t gmem_job_pause_ns(GmemJob *job);
 
 /**
+ * gmem_job_run: attempts and pauses until the job is done or has to give way
+ *
+ * ops->should_stop ends the wait; the job stays pending then, and another call
+ * goes on with it.  The first attempt is made in any case, so that a thread
+ * that is kicked all the time still gets on.  A job that waits makes at most
+ * one call and one slice of a pause (1 ms) after should_stop turned true; one
+ * that goes over its range for the first time finishes the window it is in.
+ *
+ * Returns 0, -ETIMEDOUT or another -errno as gmem_job_attempt() does, or
+ * -EINTR if should_stop ended the wait.
+ */
+int gmem_job_run(GmemJob *job);
+
+/**
  * gmem_job_error: message of a job that has failed, else NULL
  *
  * Belongs to the job.
@@ -240,9 +254,8 @@ void gmem_job_free(GmemJob *job);
  * @stats: optional, what it took
  * @errp: optional, a message for the caller to g_free(); NULL without one
  *
- * The first attempt is made in any case, so that a thread that is kicked all
- * the time still gets on; ops->should_stop is asked between windows, before
- * each further attempt and before each slice (of at most 1 ms) of a pause.
+ * A job, gmem_job_run() and gmem_job_free() in one, for callers that have no
+ * use for a job that stays pending.
  *
  * Returns 0; -EAGAIN without a message if pages were busy until the deadline
  * or until should_stop; or another -errno with a message.  In all cases

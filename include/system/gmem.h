@@ -2,8 +2,8 @@
  * guest_memfd in the KVM accelerator
  *
  * How this host tracks which pages of a confidential guest are private, how
- * the guest_memfd of an in-place RAM block is made, and the way of a
- * conversion request from the guest to the RAM blocks.
+ * the guest_memfd of an in-place RAM block is made (gmem.c), and the way of a
+ * conversion request from the guest to the RAM blocks (gmem-request.c).
  *
  * The kernel facts that this code relies on are in docs/uapi.rst.
  *
@@ -17,6 +17,7 @@
 #include "system/gmem-convert.h"
 
 typedef struct KVMState KVMState;
+typedef struct GmemRequest GmemRequest;
 
 /**
  * KvmGmemMode: who tracks private memory on this host
@@ -108,16 +109,55 @@ const GmemConvertOps *kvm_gmem_convert_ops(void);
 int kvm_gmem_convert_memory(hwaddr start, hwaddr size, bool to_private);
 
 /**
- * kvm_gmem_map_gpa_range: answer a guest's KVM_HC_MAP_GPA_RANGE
+ * kvm_gmem_map_gpa_range: take a guest's KVM_HC_MAP_GPA_RANGE
+ * @cpu: the vCPU that asks; it has no pending request
  * @gpa: guest physical address
  * @npages: number of 4 KiB pages, as the guest gave it
  * @to_private: the wanted state
  *
- * For in-place mode only.  Returns the value for hypercall.ret (0, EINVAL or
- * EAGAIN, all KVM accepts), or a negative errno, reported, when the virtual
- * machine cannot go on.
+ * For in-place mode only.  Converts nothing yet: a bad request is answered
+ * with EINVAL in hypercall.ret, any other becomes the vCPU's pending request,
+ * which kvm_gmem_run_pending() carries out and answers.
  */
-int kvm_gmem_map_gpa_range(uint64_t gpa, uint64_t npages, bool to_private);
+void kvm_gmem_map_gpa_range(CPUState *cpu, uint64_t gpa, uint64_t npages,
+                            bool to_private);
+
+/**
+ * kvm_gmem_run_pending: go on with the pending request of a vCPU
+ * @cpu: the calling vCPU; cpu->kvm_gmem_request is not NULL
+ *
+ * To be called before the vCPU enters the guest.  Waits for busy pages as long
+ * as convert-timeout allows, or until somebody wants the vCPU: it is handed
+ * over after one call to KVM and one pause of a millisecond at the latest, but
+ * what was never asked for is asked for first, up to GMEM_STATE_WINDOW.  The
+ * time in which the virtual machine is stopped counts as waiting; another
+ * attempt is made before the guest is told.
+ *
+ * Returns 0 when the request is answered (0, EINVAL or EAGAIN in
+ * hypercall.ret, all KVM accepts) and the guest can be entered; EXCP_INTERRUPT
+ * when the vCPU is wanted elsewhere: the request stays pending, and the guest
+ * must not be entered, as KVM would take the answer as given; or a negative
+ * errno, reported, when the virtual machine cannot go on.
+ */
+int kvm_gmem_run_pending(CPUState *cpu);
+
+/**
+ * kvm_gmem_drop_pending: give up the pending request of a vCPU, if it has one
+ * @cpu: the calling vCPU, outside of kvm_cpu_exec()
+ *
+ * To be called before registers of the vCPU are replaced (reset, loading of a
+ * snapshot) and before its file descriptor is given away (unplug).  What was
+ * converted stays converted.  KVM completes the hypercall, with EAGAIN, in the
+ * registers that are about to go.
+ */
+void kvm_gmem_drop_pending(CPUState *cpu);
+
+/**
+ * kvm_gmem_drop_all: give up the pending requests of all vCPUs
+ *
+ * The caller holds the BQL, and all vCPUs are stopped.
+ */
+void kvm_gmem_drop_all(void);
 
 /**
  * kvm_gmem_memory_fault: handle KVM_EXIT_MEMORY_FAULT

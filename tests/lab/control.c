@@ -12,6 +12,7 @@
 typedef enum LaterKind {
     LATER_STATE,
     LATER_STOP,
+    LATER_HMP,
     LATER_QUIT,
 } LaterKind;
 
@@ -23,8 +24,9 @@ typedef struct Later {
     double due;             /* ms clock; 0: not known yet */
     GuestPlace place;
     uint64_t npages, stride;
-    char *want;
+    char *want;             /* state; HMP command; outcome of a stop */
     int cont_ms;
+    unsigned calls;         /* to the kernel, when the VM was stopped */
     double cont_due;        /* ms clock; 0: not stopped yet */
     char *result;           /* set when done */
 } Later;
@@ -171,6 +173,9 @@ static char *do_after(Control *c, char **w)
     } else if (g_str_equal(w[2], "stop") && n == 4) {
         l->kind = LATER_STOP;
         l->cont_ms = arg(w, 3);
+    } else if (g_str_equal(w[2], "hmp") && n > 3) {
+        l->kind = LATER_HMP;
+        l->want = g_strjoinv(" ", w + 3);
     } else if (g_str_equal(w[2], "quit")) {
         l->kind = LATER_QUIT;
     } else {
@@ -281,6 +286,8 @@ char *control_request(Control *c, const char *line)
         return do_mark(c);
     } else if (g_str_equal(w[0], "since")) {
         return do_since(c, n > 1 ? arg(w, 1) : 1);
+    } else if (g_str_equal(w[0], "count") && n == 2) {
+        return g_strdup_printf("ok %u", qtrace_count(c->trace, w[1]));
     } else if (g_str_equal(w[0], "after") && n >= 3) {
         return do_after(c, w);
     } else if ((g_str_equal(w[0], "offset") || g_str_equal(w[0], "inode")) &&
@@ -320,25 +327,35 @@ static void tick_state(Control *c, Later *l)
 static void tick_stop(Control *c, Later *l)
 {
     g_autofree char *reply = NULL;
+    g_autofree char *registers = NULL;
     double start = now_ms();
 
     if (l->cont_due) {
         if (start >= l->cont_due) {
+            unsigned calls = qtrace_sum(c->trace, 0).calls - l->calls;
+
             reply = vm_hmp(c->vm, "cont", HMP_MS);
-            l->result = g_steal_pointer(&l->want);
+            l->result = g_strdup_printf("%s calls=%u", l->want, calls);
         }
         return;
     }
     g_free(vm_hmp(c->vm, "stop", HMP_MS));
     /* The outcome is kept in @want until the VM goes on again. */
     reply = vm_hmp(c->vm, "info status", HMP_MS);
-    l->want = g_strdup_printf("stop-ms=%.0f paused=%d", now_ms() - start,
-                              reply && strstr(reply, "paused"));
+    registers = vm_hmp(c->vm, "info registers -a", HMP_MS);
+    l->want = g_strdup_printf("stop-ms=%.0f paused=%d registers=%d",
+                              now_ms() - start,
+                              reply && strstr(reply, "paused"),
+                              registers && strstr(registers, "RIP="));
+    l->calls = qtrace_sum(c->trace, 0).calls;
     l->cont_due = now_ms() + l->cont_ms;
 }
 
 static void tick_one(Control *c, Later *l)
 {
+    g_autofree char *reply = NULL;
+    double start = now_ms();
+
     if (!l->armed) {
         return;
     }
@@ -361,6 +378,12 @@ static void tick_one(Control *c, Later *l)
         break;
     case LATER_STOP:
         tick_stop(c, l);
+        break;
+    case LATER_HMP:
+        /* Done once the reply is there; what it says, "hmp" can ask for. */
+        reply = vm_hmp(c->vm, l->want, HMP_MS);
+        l->result = g_strdup_printf("ms=%.0f answered=%d", now_ms() - start,
+                                    reply != NULL);
         break;
     case LATER_QUIT:
         c->quit_at = now_ms();

@@ -19,11 +19,15 @@
  *   after WHEN state GPA N STRIDE WANT
  *                             probe again and again until the state is WANT
  *                             or no page is held any more
- *   after WHEN stop MS        stop the VM, and continue it MS later
+ *   after WHEN stop MS        stop the VM, look at its registers, and continue
+ *                             it MS later -> stop-ms=, paused=, registers=,
+ *                             calls= to the kernel while it was stopped
+ *   after WHEN hmp COMMAND    -> ms=, answered=
  *   after WHEN quit           end QEMU
  *                             WHEN: milliseconds from the mark, or "busy":
  *                             30 ms behind the first EAGAIN since the mark
  *   result                    wait for the next "after" to be done -> ms=...
+ *   count EVENT               -> how often QEMU traced it since the mark
  *   memory                    -> guest memory in the host: gmem=, other=, peak=
  *   hmp COMMAND               -> QEMU's answer, lines joined by "; "
  */

@@ -110,6 +110,15 @@ static bool parse_call(const char *line, Call *c)
     return true;
 }
 
+/* The text behind the name of the event, if @line is one of @event */
+static char *event_text(char *line, const char *event)
+{
+    char *p = strstr(line, event);
+
+    return p && p[strlen(event)] == ' ' && (p == line || p[-1] == ' ')
+           ? p + strlen(event) : NULL;
+}
+
 /* A line is complete only with its newline: QEMU may be writing it. */
 static GArray *read_calls(QTrace *t)
 {
@@ -177,14 +186,31 @@ char *qtrace_line(QTrace *t, const char *event)
     char *found = NULL;
 
     while (f && !found && fgets(line, sizeof(line), f)) {
-        const char *p = strstr(line, event);
+        char *text = event_text(line, event);
 
-        if (p && p[strlen(event)] == ' ') {
-            found = g_strdup(g_strstrip(line + (p - line) + strlen(event)));
+        if (text) {
+            found = g_strdup(g_strstrip(text));
         }
     }
     if (f) {
         fclose(f);
     }
     return found;
+}
+
+unsigned qtrace_count(QTrace *t, const char *event)
+{
+    FILE *f = fopen(t->path, "r");
+    char line[1024];
+    unsigned n = 0;
+
+    if (f && fseek(f, t->from, SEEK_SET) == 0) {
+        while (fgets(line, sizeof(line), f) && strchr(line, '\n')) {
+            n += event_text(line, event) != NULL;
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+    return n;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* QEMU's kvm_gmem_* trace points, read from its log file. */
+/* QEMU's trace points, read from its log file. */
 #ifndef LAB_QTRACE_H
 #define LAB_QTRACE_H
 
@@ -32,6 +32,9 @@ void qtrace_mark(QTrace *t);
  * are known to be held by somebody (for rest_ms).
  */
 QTraceSum qtrace_sum(QTrace *t, uint64_t held);
+
+/* qtrace_count: how many lines of @event there are since the mark. */
+unsigned qtrace_count(QTrace *t, const char *event);
 
 /*
  * qtrace_line: the text behind the name of the first event @event in the

@@ -95,6 +95,123 @@ static void test_should_stop(void)
     teardown(&f);
 }
 
+/* Somebody wants the thread from the moment of one call or pause on */
+typedef struct HandOver {
+    unsigned stop_in_call;      /* the call in which that happens, from 1 */
+    unsigned calls;
+    unsigned late_calls;
+} HandOver;
+
+static void hand_over_call(FakeKernel *k, uint64_t offset, uint64_t size,
+                           bool to_private)
+{
+    HandOver *h = k->hook_opaque;
+
+    h->late_calls += k->clock >= k->stop_at;
+    if (++h->calls == h->stop_in_call) {
+        k->stop_at = k->clock;
+    }
+}
+
+/*
+ * A job that waits is handed over after one call and one slice of a pause,
+ * wherever the wish comes: counted, not timed.  It stays pending, and goes on
+ * where it was.  Every @step-th page is busy; @nr_free of them become free
+ * before the wish comes, so that calls succeed one after the other.
+ */
+static void check_hand_over(unsigned stop_in_call, unsigned step,
+                            unsigned nr_free)
+{
+    uint64_t nr_held = DIV_ROUND_UP(256, step);
+    HandOver h = { };
+    int64_t wanted;
+    GmemJob *j;
+    Fixture f;
+    int i;
+
+    setup_launched(&f, 256);
+    for (i = 0; i < 256; i += step) {
+        fake_hold(f.k, i, 1, FOREVER);
+    }
+    j = gmem_job_new(f.s, 0, 256 * PAGE, true, 0);
+    g_assert_cmpint(gmem_job_attempt(j), ==, -EAGAIN);
+    g_assert_cmpuint(fake_count_private(f.k), ==, 256 - nr_held);
+    f.k->hook = hand_over_call;
+    f.k->hook_opaque = &h;
+    if (stop_in_call) {
+        h.stop_in_call = stop_in_call;
+    } else {
+        f.k->stop_at = f.k->clock + 5 * MS;
+    }
+    memset(f.k->held, 0, nr_free * step * sizeof(f.k->held[0]));
+    f.k->longest_slice = 0;
+    g_assert_cmpint(gmem_job_run(j), ==, -EINTR);
+    wanted = f.k->stop_at;
+    g_assert_cmpuint(h.late_calls, ==, 0);
+    g_assert_cmpint(f.k->clock - wanted, <=, MS);
+    g_assert_cmpint(f.k->longest_slice, <=, MS);
+    if (stop_in_call) {
+        g_assert_cmpuint(h.calls, ==, stop_in_call);
+        g_assert_cmpint(f.k->clock, ==, wanted);
+    }
+    /* Nothing happens while nobody runs it, and it holds its place */
+    check(&f, 256 - fake_count_private(f.k));
+    h.calls = 0;
+    f.k->stop_at = FOREVER;
+    f.k->clock += 1000 * MS;
+    g_assert_cmpuint(h.calls, ==, 0);
+    /* Go on */
+    h.stop_in_call = 0;
+    memset(f.k->held, 0, 256 * sizeof(f.k->held[0]));
+    g_assert_cmpint(gmem_job_run(j), ==, 0);
+    g_assert_cmpuint(fake_count_private(f.k), ==, 256);
+    gmem_job_free(j);
+    check(&f, 0);
+    teardown(&f);
+}
+
+static void test_hand_over(void)
+{
+    /* In a pause, and in a call that fails */
+    check_hand_over(0, 3, 0);
+    check_hand_over(1, 3, 0);
+    check_hand_over(7, 3, 0);
+    /* In one of a row of calls that succeed, page by page and doubling */
+    check_hand_over(1, 3, 40);
+    check_hand_over(5, 3, 40);
+    check_hand_over(1, 1, 100);
+    check_hand_over(5, 1, 100);
+    /* In a call that fails behind pages that are free */
+    check_hand_over(4, 1, 10);
+}
+
+/* Kicked for ever, the job still ends: each run makes its attempt */
+static void test_hand_over_always(void)
+{
+    GmemJob *j;
+    Fixture f;
+    int i, ret = -EINTR;
+
+    setup_launched(&f, 256);
+    for (i = 0; i < 256; i += 3) {
+        fake_hold(f.k, i, 1, f.k->clock + 30 * MS);
+    }
+    f.k->stop_at = 0;
+    j = gmem_job_new(f.s, 0, 256 * PAGE, true, 0);
+    for (i = 0; i < 2000 && ret == -EINTR; i++) {
+        guint calls = f.k->calls->len;
+
+        ret = gmem_job_run(j);
+        g_assert_true(i == 0 || f.k->calls->len <= calls + 1);
+        f.k->clock += MS;
+    }
+    g_assert_cmpint(ret, ==, 0);
+    g_assert_cmpuint(fake_count_private(f.k), ==, 256);
+    gmem_job_free(j);
+    check(&f, 0);
+    teardown(&f);
+}
+
 static GmemJob *job(Fixture *f, uint64_t page, uint64_t n, bool to_private)
 {
     return gmem_job_new(f->s, page * PAGE, n * PAGE, to_private, 0);
@@ -517,6 +634,8 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem-state/busy", test_busy);
     g_test_add_func("/gmem-state/deadline", test_deadline);
     g_test_add_func("/gmem-state/should-stop", test_should_stop);
+    g_test_add_func("/gmem-state/hand-over", test_hand_over);
+    g_test_add_func("/gmem-state/hand-over-always", test_hand_over_always);
     g_test_add_func("/gmem-state/jobs/fifo", test_fifo);
     g_test_add_func("/gmem-state/jobs/unborn", test_unborn);
     g_test_add_func("/gmem-state/jobs/pace", test_pace);

@@ -17,26 +17,6 @@ long convert(uint64_t gpa, uint64_t npages, bool to_private)
     return ret;
 }
 
-long convert_retry(uint64_t gpa, uint64_t npages, bool to_private,
-                   unsigned tries, unsigned *eagain)
-{
-    long ret;
-
-    if (eagain) {
-        *eagain = 0;
-    }
-    do {
-        ret = convert(gpa, npages, to_private);
-        if (ret != EAGAIN) {
-            break;
-        }
-        if (eagain) {
-            ++*eagain;
-        }
-    } while (--tries);
-    return ret;
-}
-
 void fill(uint64_t gpa, uint64_t npages, uint64_t seed)
 {
     fill_every(gpa, npages, seed, 1);

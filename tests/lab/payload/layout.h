@@ -14,8 +14,11 @@
 #define IMAGE_ROM       0xffff0000      /* where -bios puts it */
 #define PAGE_TABLES     0x10000         /* PML4, PDPT, one PD per GiB */
 #define MAPPED_GIB      10              /* identity mapped, 2 MiB pages */
+#define RESET_RECORD    0x8000          /* EAX at reset; 1: JMP was skipped */
 #define IMAGE_RAM       0x20000         /* the copy that runs */
+#define AP_ENTRY        0x2d000         /* where a second vCPU starts */
 #define BSS_END         0x70000
+#define AP_STACK_TOP    0x78000         /* of the second vCPU */
 #define STACK_TOP       0x80000
 #define WINDOW_END      0xa0000         /* the low shared window */
 

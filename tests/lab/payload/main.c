@@ -17,13 +17,18 @@ void payload_main(void);
 
 static Gate idt[32];
 
-static void idt_init(void)
+void idt_load(void)
 {
     struct __attribute__((packed)) {
         uint16_t limit;
         uint64_t base;
     } pointer = { sizeof(idt) - 1, (uint64_t)idt };
 
+    asm volatile("lidt %0" : : "m"(pointer));
+}
+
+static void idt_init(void)
+{
     for (unsigned i = 0; i < 32; i++) {
         uint64_t entry = (uint64_t)exception_entries + 16 * i;
 
@@ -35,7 +40,7 @@ static void idt_init(void)
             .offset_high = entry >> 32,
         };
     }
-    asm volatile("lidt %0" : : "m"(pointer));
+    idt_load();
 }
 
 static bool same_word(const char *words, const char *name)
@@ -65,7 +70,8 @@ void payload_main(void)
     idt_init();
     name = param_text("test", "?");
     if (!run(tests_convert, name) && !run(tests_busy, name) &&
-        !run(tests_other, name) && !run(tests_demo, name)) {
+        !run(tests_pending, name) && !run(tests_other, name) &&
+        !run(tests_demo, name)) {
         debug_puts("Bail out! the payload has no test called ");
         debug_puts(name);
         debug_puts("\n");

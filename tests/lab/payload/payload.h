@@ -27,6 +27,7 @@ typedef struct PayloadTest {
 
 extern const PayloadTest tests_convert[];
 extern const PayloadTest tests_busy[];
+extern const PayloadTest tests_pending[];
 extern const PayloadTest tests_other[];
 extern const PayloadTest tests_demo[];
 
@@ -134,6 +135,36 @@ bool test_summary(void);
 #define STR(x) STR_(x)
 #define check(ok, ...) check_at(__FILE__ ":" STR(__LINE__), (ok), __VA_ARGS__)
 
+/* --- main.c, ap.c: the second vCPU ------------------------------------- */
+
+/*
+ * relax: for loops that wait.  CPUID leaves the guest, PAUSE does not, and
+ * under TCG's SVM a guest that spins keeps the timer of the emulated host from
+ * ticking.
+ */
+static inline void relax(void)
+{
+    uint32_t a = 0, b, c = 0, d;
+
+    asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d) : : "memory");
+}
+
+/* idt_load: let this vCPU report exceptions. */
+void idt_load(void);
+
+/* ap_start: start the vCPU with APIC ID 1, by INIT and SIPI, and wait for it. */
+void ap_start(void);
+
+/*
+ * ap_run: let the second vCPU call @fn.  Only convert(), load() and store()
+ * are for both vCPUs; everything else is for the first one.
+ */
+void ap_run(void (*fn)(void));
+
+/* ap_busy: is it still at that?  ap_wait: wait until it is not. */
+bool ap_busy(void);
+void ap_wait(void);
+
 /* --- guest.c: the guest's memory -------------------------------------- */
 
 /*
@@ -142,13 +173,6 @@ bool test_summary(void);
  * QEMU or a negative one from KVM.
  */
 long convert(uint64_t gpa, uint64_t npages, bool to_private);
-
-/*
- * convert_retry: the same, again and again while the answer is EAGAIN, at
- * most @tries times.  *@eagain (may be NULL) counts the EAGAIN answers.
- */
-long convert_retry(uint64_t gpa, uint64_t npages, bool to_private,
-                   unsigned tries, unsigned *eagain);
 
 /*
  * fill: write the pattern of @seed to @npages pages at @gpa.  The _every

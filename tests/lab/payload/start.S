@@ -14,11 +14,19 @@
     .code16
 reset:
     jmp     start16
+    /* A vCPU that comes here has skipped its first instruction. */
+    jmp     skipped16
 
     .section .start, "ax"
     .code16
+skipped16:
+    movl    $1, RESET_RECORD + 4
+    jmp     1f
     .globl  start16
 start16:
+    movl    $0, RESET_RECORD + 4
+1:
+    movl    %eax, RESET_RECORD
     cli
     cld
     lgdtl   %cs:(gdt_pointer - IMAGE_RAM)
@@ -156,5 +164,48 @@ exception_common:
     call    exception_report
 5:  hlt
     jmp     5b
+
+/*
+ * The second vCPU, by INIT and SIPI; the first one has made the page tables.
+ */
+    .section .ap, "ax"
+    .code16
+ap_start16:
+    cli
+    movw    %cs, %ax
+    movw    %ax, %ds
+    lgdtl   gdt_pointer_ram - AP_ENTRY
+    movl    %cr0, %eax
+    orl     $1, %eax
+    movl    %eax, %cr0
+    ljmpl   $SEL_CODE32, $ap_start32
+
+    .code32
+ap_start32:
+    movl    $SEL_DATA, %eax
+    movl    %eax, %ds
+    movl    %eax, %es
+    movl    %eax, %ss
+    movl    %cr4, %eax
+    orl     $0x20, %eax             /* PAE */
+    movl    %eax, %cr4
+    movl    $PAGE_TABLES, %eax
+    movl    %eax, %cr3
+    movl    $0xc0000080, %ecx       /* EFER.LME */
+    rdmsr
+    orl     $0x100, %eax
+    wrmsr
+    movl    %cr0, %eax
+    orl     $0x80000000, %eax
+    movl    %eax, %cr0
+    ljmpl   $SEL_CODE64, $ap_start64
+
+    .code64
+ap_start64:
+    movl    $AP_STACK_TOP, %esp
+    xorl    %ebp, %ebp
+    call    ap_main
+6:  hlt
+    jmp     6b
 
     .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,315 @@
+/*
+ * guest_memfd in the KVM accelerator: the way of a request to the RAM blocks
+ *
+ * A request is a range of guest addresses that is to become private or shared.
+ * One that a guest made by hypercall, and that cannot be carried out at once,
+ * stays with its vCPU: the vCPU can be stopped, looked at and continued, and
+ * goes on with the request before it enters the guest again.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <linux/kvm.h>
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/timer.h"
+#include "exec/cpu-common.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "system/address-spaces.h"
+#include "system/confidential-guest-support.h"
+#include "system/gmem.h"
+#include "system/gmem-rdm.h"
+#include "system/kvm.h"
+#include "system/memory.h"
+#include "trace.h"
+
+/* KVM_HC_MAP_GPA_RANGE counts in pages of this size on every host. */
+#define GMEM_HYPERCALL_PAGE_BITS 12
+
+struct GmemRequest {
+    GArray *sections;   /* MemoryRegionSection, each with a reference */
+    guint next;         /* the section whose turn it is */
+    GmemJob *job;       /* its job; NULL if it has not begun */
+    hwaddr start;
+    hwaddr size;
+    bool to_private;
+    int64_t begin_ns;
+    int64_t timeout_ns; /* the request's, 0 = for ever */
+};
+
+static const char *gmem_state_name(bool to_private)
+{
+    return to_private ? "private" : "shared";
+}
+
+/*
+ * May @section take part in a conversion?  Returns 1 if it has pages to
+ * convert, 0 if it is to be passed over, -EINVAL if the request is bad.
+ */
+static int gmem_check_section(const MemoryRegionSection *section,
+                              bool to_private)
+{
+    MemoryRegion *mr = section->mr;
+    uint64_t page_size = qemu_real_host_page_size();
+
+    if (!memory_region_has_guest_memfd(mr)) {
+        /*
+         * Guests convert MMIO to shared to be sure: it always was.  RAM and
+         * ROM that cannot be private were put there on purpose.
+         */
+        return to_private || memory_region_is_ram(mr) ||
+               memory_region_is_romd(mr) ? -EINVAL : 0;
+    }
+    if (to_private && memory_region_is_rom(mr)) {
+        return -EINVAL;
+    }
+    if (!QEMU_IS_ALIGNED(section->offset_within_region, page_size) ||
+        !QEMU_IS_ALIGNED(int128_get64(section->size), page_size)) {
+        return -EINVAL;
+    }
+    return 1;
+}
+
+/*
+ * Collect all sections of [@start, @start + @size) that have pages to convert,
+ * each with a reference.  Nothing has changed yet when this says -EINVAL.
+ */
+static int gmem_collect_sections(hwaddr start, hwaddr size, bool to_private,
+                                 GArray *sections)
+{
+    const hwaddr end = start + size;
+    hwaddr addr = start;
+    int ret;
+
+    while (addr < end) {
+        MemoryRegionSection section =
+            memory_region_find(get_system_memory(), addr, end - addr);
+
+        if (!section.mr) {
+            return to_private ? -EINVAL : 0;
+        }
+        if (to_private && section.offset_within_address_space > addr) {
+            memory_region_unref(section.mr);
+            return -EINVAL;
+        }
+        ret = gmem_check_section(&section, to_private);
+        addr = section.offset_within_address_space +
+               int128_get64(section.size);
+        if (ret <= 0) {
+            memory_region_unref(section.mr);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        if (ret > 0) {
+            g_array_append_val(sections, section);
+        }
+    }
+    return 0;
+}
+
+static void gmem_request_free(GmemRequest *req)
+{
+    if (!req) {
+        return;
+    }
+    /* Progress is kept; what was withdrawn for nothing is given back. */
+    gmem_job_free(req->job);
+    for (guint i = 0; i < req->sections->len; i++) {
+        memory_region_unref(g_array_index(req->sections, MemoryRegionSection,
+                                          i).mr);
+    }
+    g_array_unref(req->sections);
+    g_free(req);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(GmemRequest, gmem_request_free)
+
+/* Returns 0, or -EINVAL for a bad request, and then no *@out. */
+static int gmem_request_new(hwaddr start, hwaddr size, bool to_private,
+                            GmemRequest **out)
+{
+    uint64_t page_size = qemu_real_host_page_size();
+    g_autoptr(GmemRequest) req = NULL;
+    int ret;
+
+    if (!size || !QEMU_IS_ALIGNED(start, page_size) ||
+        !QEMU_IS_ALIGNED(size, page_size) || start + size <= start) {
+        return -EINVAL;
+    }
+
+    req = g_new0(GmemRequest, 1);
+    req->sections = g_array_new(false, false, sizeof(MemoryRegionSection));
+    req->start = start;
+    req->size = size;
+    req->to_private = to_private;
+    req->begin_ns = get_clock();
+    req->timeout_ns = (int64_t)current_machine->cgs->convert_timeout * SCALE_MS;
+    ret = gmem_collect_sections(start, size, to_private, req->sections);
+    if (ret == 0) {
+        *out = g_steal_pointer(&req);
+    }
+    return ret;
+}
+
+/* The job of the section whose turn it is; NULL with @errp set */
+static GmemJob *gmem_request_job(GmemRequest *req,
+                                 const MemoryRegionSection *section,
+                                 Error **errp)
+{
+    int64_t left_ns = 0;
+
+    if (!req->job) {
+        /* The timeout is the request's; 0 is "for ever", 1 "no wait". */
+        if (req->timeout_ns) {
+            left_ns = MAX(1, req->timeout_ns - (get_clock() - req->begin_ns));
+        }
+        req->job = memory_region_convert(section, req->to_private, left_ns,
+                                         errp);
+    }
+    return req->job;
+}
+
+/*
+ * Returns 0 when all is converted; -EINTR if the thread is wanted elsewhere:
+ * call again; -EAGAIN if pages stayed busy for too long, or the host is short
+ * of memory: repeating may help the guest, stopping it would not; another
+ * -errno, reported, if it failed for good.
+ */
+static int gmem_request_run(GmemRequest *req)
+{
+    for (; req->next < req->sections->len; req->next++) {
+        const MemoryRegionSection *section =
+            &g_array_index(req->sections, MemoryRegionSection, req->next);
+        Error *err = NULL;
+        GmemJob *job = gmem_request_job(req, section, &err);
+        int ret;
+
+        if (!job) {
+            error_report_err(err);
+            return -ENOTSUP;
+        }
+        ret = gmem_job_run(job);
+        if (ret == -EINTR) {
+            return ret;
+        }
+        gmem_rdm_trace_convert(section, req->to_private, ret,
+                               gmem_job_stats(job));
+        if (gmem_job_error(job)) {
+            error_report("%s", gmem_job_error(job));
+        }
+        g_clear_pointer(&req->job, gmem_job_free);
+        if (ret) {
+            return ret == -ETIMEDOUT || ret == -ENOMEM ? -EAGAIN : ret;
+        }
+    }
+    return 0;
+}
+
+int kvm_gmem_convert_memory(hwaddr start, hwaddr size, bool to_private)
+{
+    g_autoptr(GmemRequest) req = NULL;
+    int ret = gmem_request_new(start, size, to_private, &req);
+
+    if (!ret) {
+        ret = gmem_request_run(req);
+    }
+    if (ret == -EINTR) {
+        ret = -EAGAIN;
+    }
+    trace_kvm_gmem_convert(start, size, gmem_state_name(to_private), ret);
+    return ret;
+}
+
+void kvm_gmem_map_gpa_range(CPUState *cpu, uint64_t gpa, uint64_t npages,
+                            bool to_private)
+{
+    const uint64_t max = UINT64_MAX >> GMEM_HYPERCALL_PAGE_BITS;
+    uint64_t size = npages <= max ? npages << GMEM_HYPERCALL_PAGE_BITS
+                                  : UINT64_MAX;
+    int ret = -EINVAL;
+
+    g_assert(!cpu->kvm_gmem_request);
+    if (npages <= max) {
+        ret = gmem_request_new(gpa, size, to_private, &cpu->kvm_gmem_request);
+    }
+    if (ret) {
+        trace_kvm_gmem_convert(gpa, size, gmem_state_name(to_private), ret);
+        cpu->kvm_run->hypercall.ret = -ret;
+    }
+}
+
+int kvm_gmem_run_pending(CPUState *cpu)
+{
+    GmemRequest *req = cpu->kvm_gmem_request;
+    int ret = gmem_request_run(req);
+
+    if (ret == -EINTR) {
+        trace_kvm_gmem_pending(cpu->cpu_index, req->start, req->size);
+        return EXCP_INTERRUPT;
+    }
+    trace_kvm_gmem_convert(req->start, req->size,
+                           gmem_state_name(req->to_private), ret);
+    g_clear_pointer(&cpu->kvm_gmem_request, gmem_request_free);
+    /*
+     * KVM takes these three only.  Should the user continue a machine that the
+     * host's failure stops, then its guest may ask again.
+     */
+    cpu->kvm_run->hypercall.ret = ret == 0 ? 0 :
+                                  ret == -EINVAL ? EINVAL : EAGAIN;
+    return ret == -EINVAL || ret == -EAGAIN ? 0 : ret;
+}
+
+void kvm_gmem_drop_pending(CPUState *cpu)
+{
+    GmemRequest *req = cpu->kvm_gmem_request;
+    struct kvm_run *run = cpu->kvm_run;
+
+    if (!req) {
+        return;
+    }
+    g_assert(qemu_cpu_is_self(cpu));
+    trace_kvm_gmem_drop(cpu->cpu_index, req->start, req->size);
+    g_clear_pointer(&cpu->kvm_gmem_request, gmem_request_free);
+
+    /*
+     * The answer makes KVM write registers on the next entry.  Let that happen
+     * now, without entering the guest, or it would happen to the registers
+     * that are about to be set.
+     */
+    run->hypercall.ret = EAGAIN;
+    qatomic_set(&run->immediate_exit, 1);
+    kvm_vcpu_ioctl(cpu, KVM_RUN, 0);
+    qatomic_set(&run->immediate_exit, 0);
+}
+
+static void gmem_do_drop(CPUState *cpu, run_on_cpu_data data)
+{
+    kvm_gmem_drop_pending(cpu);
+}
+
+void kvm_gmem_drop_all(void)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        run_on_cpu(cpu, gmem_do_drop, RUN_ON_CPU_NULL);
+    }
+}
+
+int kvm_gmem_memory_fault(hwaddr gpa, hwaddr size, bool to_private)
+{
+    ConfidentialGuestSupport *cgs = current_machine->cgs;
+    int ret;
+
+    if (cgs &&
+        CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(cgs)->faults_never_convert) {
+        return 0;
+    }
+
+    ret = kvm_convert_memory(gpa, size, to_private);
+    /* Still busy: the access faults again, and asks again. */
+    return ret == -EAGAIN && kvm_gmem_in_place() ? 0 : ret;
+}

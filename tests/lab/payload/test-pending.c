@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Requests that stay pending, and two vCPUs that convert at the same time. */
+#include "payload.h"
+
+#define BASE        (64 * MIB)
+#define LIFE        (31 * MIB)      /* tells the second life from the first */
+#define MARKER      0x6f6e652d6c696665ul
+#define ROUNDS      16
+
+/* What the second vCPU is to do, and what came of it */
+static volatile struct {
+    uint64_t gpa;
+    uint64_t npages;
+    bool to_private;
+    unsigned rounds;
+    long ret;           /* the last answer that was not 0, or 0 */
+    bool stop;
+} ap;
+
+static void ap_convert(void)
+{
+    ap.ret = convert(ap.gpa, ap.npages, ap.to_private);
+}
+
+static void ap_begin(uint64_t gpa, uint64_t npages, bool to_private)
+{
+    ap.gpa = gpa;
+    ap.npages = npages;
+    ap.to_private = to_private;
+    ap.ret = -1;
+    ap_run(ap_convert);
+}
+
+/* Until the kernel has refused a call since the mark: the AP has to wait */
+static void wait_for_busy(void)
+{
+    while (word_number(ask("since"), "eagain", 0) == 0) {
+        relax();
+    }
+}
+
+/*
+ * The machine is reset while a request is pending.  KVM completes a hypercall
+ * on the next entry by writing RAX and stepping over an instruction: neither
+ * must happen to the vCPU that was reset.
+ */
+static void reset_while_busy(void)
+{
+    uint32_t eax = load(RESET_RECORD);
+    uint32_t skipped = load(RESET_RECORD) >> 32;
+    const char *a;
+
+    if (load(LIFE) != MARKER) {
+        fill(BASE, 512, 1);
+        store(LIFE, MARKER);
+        ask("pin 0x%lx 1 hold", BASE + 77 * PAGE);
+        ask("after busy hmp system_reset");
+        ask("mark");
+        convert(BASE, 512, true);
+        step_begin();
+        check(false, "the conversion ended although the page is held");
+        step_end("reset while a page is busy");
+        return;
+    }
+    store(LIFE, 0);
+
+    step_begin();
+    check(eax == 0, "EAX was 0x%x at the first instruction", eax);
+    check(skipped == 0, "the first instruction was stepped over");
+    a = ask("result");
+    check(word_number(a, "answered", 0), "system_reset: %s", a);
+    check(number(ask("count kvm_gmem_drop")) == 1,
+          "the pending request was not dropped");
+    step_end("RIP and RAX have their reset values although a request was "
+             "pending");
+
+    step_begin();
+    check_state(BASE, 512, "S512");
+    host_verify(BASE, 512, 1);
+    ask("unpin");
+    check_convert(BASE, 512, true, 0);
+    check_state(BASE, 512, "P512");
+    verify(BASE, 512, 1);
+    step_end("the same range can be converted afterwards");
+}
+
+/* The modern CPU hotplug registers of q35 */
+#define CPU_SELECTOR    0xcd8
+#define CPU_FLAGS       0xcdc
+#define CPU_EJECT       0x08
+
+static void eject_ap(void)
+{
+    outl(CPU_SELECTOR, 0);      /* the first write chooses this interface */
+    outl(CPU_SELECTOR, 1);
+    outb(CPU_FLAGS, CPU_EJECT);
+}
+
+/* Unplugging takes the vCPU's request with it, and the vCPU can come back */
+static void unplug_while_busy(void)
+{
+    const char *cpus;
+    unsigned n;
+
+    ap_start();
+    step_begin();
+    fill(BASE, 512, 1);
+    ask("pin 0x%lx 1 hold", BASE + 77 * PAGE);
+    ask("mark");
+    ap_begin(BASE, 512, true);
+    wait_for_busy();
+    check(ap_busy(), "the request ended although a page is held");
+    eject_ap();
+    cpus = ask("hmp info cpus");
+    for (n = 0; *cpus; cpus++) {
+        n += *cpus == '#';
+    }
+    check(n == 1, "there are %u vCPUs after the unplug", n);
+    check(number(ask("count kvm_gmem_drop")) == 1,
+          "the pending request was not dropped");
+    check_state(BASE, 512, "P77S1P434");
+    ask("unpin");
+    check_convert(BASE, 512, false, 0);
+    host_verify(BASE, 512, 1);
+    step_end("a vCPU with a pending request is unplugged; nobody waits for it");
+
+    step_begin();
+    ask("hmp device_add host-x86_64-cpu,id=again,socket-id=0,core-id=1,"
+        "thread-id=0");
+    ap_start();
+    ap_begin(BASE, 512, true);
+    ap_wait();
+    check(ap.ret == 0, "the vCPU that came back was answered %ld", ap.ret);
+    check_state(BASE, 512, "P512");
+    verify(BASE, 512, 1);
+    step_end("plugged in again it starts where it is told to, and converts");
+}
+
+/*
+ * The AP's request waits for a page.  The BSP's are carried out meanwhile where
+ * they do not overlap, and come second where they do.
+ */
+static void two_pending(void)
+{
+    uint64_t ms = param("hold", 1500);
+    uint64_t took;
+
+    ap_start();
+    step_begin();
+    fill(BASE, 1024, 2);
+    ask("pin 0x%lx 1 %lu", BASE + 77 * PAGE, ms);
+    ask("mark");
+    ap_begin(BASE, 512, true);
+    wait_for_busy();
+    check_convert(BASE + 512 * PAGE, 512, true, 0);
+    check(ap_busy(), "the AP's request did not wait any more");
+    check_convert(BASE, 512, false, 0);
+    took = word_number(ask("since"), "ms", 0);
+    check(took >= ms, "the overlapping request was answered after %lu ms", took);
+    ap_wait();
+    check(ap.ret == 0, "the AP was answered %ld", ap.ret);
+    check_state(BASE, 1024, "S512P512");
+    host_verify(BASE, 512, 2);
+    verify(BASE + 512 * PAGE, 512, 2);
+    step_end("a busy page holds up what overlaps it, in order, and no other "
+             "request");
+}
+
+static void ap_toggle(void)
+{
+    bool to_private = ap.to_private;
+
+    ap.ret = 0;
+    for (unsigned i = 0; i < ap.rounds && !ap.ret; i++) {
+        ap.ret = convert(ap.gpa, ap.npages, to_private);
+        to_private = !to_private;
+    }
+}
+
+static void begin_toggle(uint64_t gpa, uint64_t npages, bool to_private,
+                         unsigned rounds)
+{
+    ap.gpa = gpa;
+    ap.npages = npages;
+    ap.to_private = to_private;
+    ap.rounds = rounds;
+    ap_run(ap_toggle);
+}
+
+/* Each has 64 pages of its own; side by side in one word of any bitmap */
+static void disjoint(void)
+{
+    step_begin();
+    fill(BASE, 64, 3);
+    begin_toggle(BASE + 32 * PAGE, 32, true, 20 * ROUNDS);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        check_convert(BASE, 32, true, 0);
+        check_state(BASE, 32, "P32");
+        check_convert(BASE, 32, false, 0);
+        check_state(BASE, 32, "S32");
+    }
+    ap_wait();
+    check(ap.ret == 0, "the AP was answered %ld", ap.ret);
+    check_state(BASE, 64, "S64");
+    host_verify(BASE, 64, 3);
+    step_end("disjoint ranges: each vCPU finds its own as it left it");
+}
+
+/* @shift: pages by which the BSP's range lies behind the AP's */
+static void overlapping(uint64_t shift, const char *what, const char *ap_last,
+                        const char *bsp_last)
+{
+    unsigned first = 0;
+
+    step_begin();
+    fill(BASE, 64 + shift, 4);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        const char *a;
+
+        check_convert(BASE, 64, false, 0);
+        check_convert(BASE + shift * PAGE, 64, true, 0);
+        check_convert(BASE, 64, i % 2, 0);
+        ap_begin(BASE, 64, true);
+        check_convert(BASE + shift * PAGE, 64, false, 0);
+        ap_wait();
+        check(ap.ret == 0, "the AP was answered %ld", ap.ret);
+        a = ask("state 0x%lx %lu", BASE, 64 + shift);
+        first += str_equal(a, bsp_last);
+        check(str_equal(a, ap_last) || str_equal(a, bsp_last),
+              "AP to private, BSP to shared left %s, neither %s nor %s", a,
+              ap_last, bsp_last);
+    }
+    begin_toggle(BASE, 64, true, 10 * ROUNDS);
+    for (unsigned i = 0; i < 5 * ROUNDS; i++) {
+        check_convert(BASE + shift * PAGE, 64, true, 0);
+        check_convert(BASE + shift * PAGE, 64, false, 0);
+    }
+    ap_wait();
+    check(ap.ret == 0, "the AP was answered %ld", ap.ret);
+    check_state(BASE, 64 + shift, shift ? "S80" : "S64");
+    host_verify(BASE, 64 + shift, 4);
+    step_end("%s in opposite directions: always as if one came after the other "
+             "(BSP last in %u of %u)", what, first, ROUNDS);
+}
+
+static void two_vcpus(void)
+{
+    ap_start();
+    disjoint();
+    overlapping(0, "the same range", "P64", "S64");
+    overlapping(16, "overlapping ranges", "P64S16", "P16S64");
+}
+
+static void ap_touch(void)
+{
+    while (!ap.stop) {
+        for (uint64_t i = 0; i < 16; i++) {
+            store(BASE + i * PAGE, i);
+        }
+        relax();
+    }
+}
+
+/*
+ * The AP writes to pages that the BSP converts.  Now and then KVM leaves the
+ * guest with KVM_EXIT_MEMORY_FAULT and the state of a moment ago.  Converting
+ * then would undo what the BSP was told is done.
+ */
+static void stale_faults(void)
+{
+    uint64_t want = param("faults", 20);
+    uint64_t faults = 0, requests = 0, n;
+
+    ap_start();
+    step_begin();
+    ask("mark");
+    ap.stop = false;
+    ap_run(ap_touch);
+    while (faults < want) {
+        for (unsigned i = 0; i < 50; i++) {
+            check_convert(BASE, 16, true, 0);
+            check_convert(BASE, 16, false, 0);
+        }
+        check_convert(BASE, 16, true, 0);
+        check_state(BASE, 16, "P16");
+        check_convert(BASE, 16, false, 0);
+        check_state(BASE, 16, "S16");
+        requests += 102;
+        faults = number(ask("count kvm_memory_fault"));
+        n = number(ask("count kvm_gmem_convert"));
+        if (!check(n == requests, "%lu requests of the guest, but QEMU carried "
+                   "out %lu", requests, n)) {
+            break;
+        }
+    }
+    ap.stop = true;
+    ap_wait();
+    step_end("%lu memory faults that raced with %lu conversions: none was "
+             "taken for a request", faults, requests);
+}
+
+const PayloadTest tests_pending[] = {
+    { "reset-while-busy", reset_while_busy },
+    { "unplug-while-busy", unplug_while_busy },
+    { "two-pending", two_pending },
+    { "two-vcpus", two_vcpus },
+    { "stale-faults", stale_faults },
+    { }
+};
