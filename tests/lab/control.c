@@ -13,6 +13,7 @@ typedef enum LaterKind {
     LATER_STATE,
     LATER_STOP,
     LATER_HMP,
+    LATER_UNPIN,
     LATER_QUIT,
 } LaterKind;
 
@@ -176,6 +177,8 @@ static char *do_after(Control *c, char **w)
     } else if (g_str_equal(w[2], "hmp") && n > 3) {
         l->kind = LATER_HMP;
         l->want = g_strjoinv(" ", w + 3);
+    } else if (g_str_equal(w[2], "unpin")) {
+        l->kind = LATER_UNPIN;
     } else if (g_str_equal(w[2], "quit")) {
         l->kind = LATER_QUIT;
     } else {
@@ -384,6 +387,10 @@ static void tick_one(Control *c, Later *l)
         reply = vm_hmp(c->vm, l->want, HMP_MS);
         l->result = g_strdup_printf("ms=%.0f answered=%d", now_ms() - start,
                                     reply != NULL);
+        break;
+    case LATER_UNPIN:
+        g_ptr_array_set_size(c->pins, 0);
+        l->result = g_strdup_printf("ms=%.0f", start - c->mark);
         break;
     case LATER_QUIT:
         c->quit_at = now_ms();

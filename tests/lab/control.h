@@ -23,6 +23,7 @@
  *                             it MS later -> stop-ms=, paused=, registers=,
  *                             calls= to the kernel while it was stopped
  *   after WHEN hmp COMMAND    -> ms=, answered=
+ *   after WHEN unpin          as "unpin"
  *   after WHEN quit           end QEMU
  *                             WHEN: milliseconds from the mark, or "busy":
  *                             30 ms behind the first EAGAIN since the mark

@@ -20,6 +20,7 @@ static const struct {
     { "qemu", offsetof(Scenario, qemu), NULL },
     { "payload", offsetof(Scenario, payload), NULL },
     { "line", offsetof(Scenario, line), NULL },
+    { "preload", offsetof(Scenario, preload), NULL },
     { "mode", offsetof(Scenario, mode), "in-place vm-attributes none" },
 };
 

@@ -25,6 +25,7 @@ typedef struct Scenario {
     char *qemu;             /* further QEMU arguments, shell quoting */
     char *payload;          /* "test=NAME key=value..." */
     char *line;             /* regex that one line of QEMU's stderr matches */
+    char *preload;          /* LD_PRELOAD of QEMU; may be NULL */
     ScenarioExpect expect;
     char *mode;             /* the mode that the probe must have chosen */
     int timeout;            /* seconds */

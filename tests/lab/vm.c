@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -118,7 +119,7 @@ static int listen_at(const char *dir, const char *name, char **error)
 }
 
 /* Start @argv with stdout and stderr in a pipe; it dies with us. */
-static bool spawn(Vm *vm, char **argv, char **error)
+static bool spawn(Vm *vm, char **argv, const char *preload, char **error)
 {
     int out[2];
 
@@ -134,6 +135,9 @@ static bool spawn(Vm *vm, char **argv, char **error)
         dup2(null, 0);
         dup2(out[1], 1);
         dup2(out[1], 2);
+        if (preload) {
+            setenv("LD_PRELOAD", preload, 1);
+        }
         execv(argv[0], argv);
         dprintf(2, "%s: %s\n", argv[0], strerror(errno));
         _exit(127);
@@ -200,7 +204,7 @@ Vm *vm_start(const Scenario *s, const LabPaths *paths, char **error)
     }
     if (ok) {
         vm->command = g_strjoinv(" ", argv);
-        ok = spawn(vm, argv, error) &&
+        ok = spawn(vm, argv, s->preload, error) &&
              accept_all(vm, listeners, s->timeout, error);
     }
     for (int i = 0; i < CHANNELS; i++) {

@@ -133,6 +133,29 @@ static void reset(void)
     step_end("and can be converted");
 }
 
+/*
+ * Memory backends come and go.  The scenario runs QEMU with guard-malloc.so;
+ * what is left to RCU comes later than the answer, so it gets some time.
+ */
+static void object_del(void)
+{
+    step_begin();
+    for (unsigned i = 0; i < 4; i++) {
+        const char *a = ask("hmp object_add memory-backend-ram,id=m,size=8M");
+
+        check(!*a, "object_add: %s", a);
+        a = ask("hmp object_del m");
+        check(!*a, "object_del: %s", a);
+    }
+    ask("after 1000 hmp info status");
+    ask("mark");
+    check(word_number(ask("result"), "answered", 0), "the monitor is silent");
+    check_convert(32 * MIB, 16, true, 0);
+    fill(32 * MIB, 16, 1);
+    verify(32 * MIB, 16, 1);
+    step_end("backends are added and deleted, and nobody uses freed memory");
+}
+
 /* Without KVM: reset vector, long mode, fw_cfg, the line to gmem-lab. */
 static void hello(void)
 {
@@ -162,6 +185,7 @@ const PayloadTest tests_other[] = {
     { "pam", pam },
     { "dual-backed", dual_backed },
     { "reset", reset },
+    { "object-del", object_del },
     { "hello", hello },
     { "must-fail", must_fail },
     { "must-fault", must_fault },
