@@ -82,7 +82,10 @@ selftest_commands() {
         debug) seconds=900 ;;
         esac
         case $1:$name in
-        debug:guest_memfd_attr_store_test) arguments='-l' ;;
+        # 64 MiB: the debug kernel takes ten times as long.
+        debug:guest_memfd_attr_store_test) arguments='-p 16384' ;;
+        # All of 16 GiB, if there is time.
+        n:guest_memfd_attr_store_test) arguments='-l' seconds=7200 ;;
         debug:guest_memfd_stress_test)
             arguments="-d $STRESS"
             seconds=$((STRESS + 300))
@@ -198,7 +201,7 @@ conversion_cost() {
 
 # The parameter is not there: nothing to set.
 round_noattr() {
-    round lab-noattr "without per-VM attributes: selftests and scenarios" "$KERNEL_NOATTR" 1200 '' \
+    round lab-noattr "without per-VM attributes: selftests and scenarios" "$KERNEL_NOATTR" 9000 '' \
         "$(selftest_commands n)
 gmem-lab $SETS --kernel ours --parameter on run scenarios/*.scn"
     judge n lab-noattr
