@@ -20,7 +20,7 @@
 
 #define EXIT_PAYLOAD_PASS   33      /* isa-debug-exit; see payload/io.c */
 #define EXIT_PAYLOAD_FAIL   35
-#define QUIT_LIMIT_MS       1000    /* QEMU's end must not wait for a page */
+#define QUIT_LIMIT_MS       5000    /* the page is held for ever */
 #define TICK_MS             5
 
 #define PARAMETER_FILE "/sys/module/kvm/parameters/gmem_in_place_conversion"

@@ -174,14 +174,14 @@ matrix() {
 
 # shellcheck disable=SC2153 # KERNEL comes from lab.sh
 round_on() {
-    round lab-on "parameter on: selftests and scenarios" "$KERNEL" 1200 "$PARAMETER=1" \
+    round lab-on "parameter on: selftests and scenarios" "$KERNEL" 1800 "$PARAMETER=1" \
         "$(selftest_commands on)
 gmem-lab $SETS --kernel ours --parameter on run scenarios/*.scn"
     judge on lab-on
 }
 
 round_off() {
-    round lab-off "parameter off: selftests and scenarios" "$KERNEL" 1200 "$PARAMETER=0" \
+    round lab-off "parameter off: selftests and scenarios" "$KERNEL" 1800 "$PARAMETER=0" \
         "$(selftest_commands off)
 gmem-lab $SETS --kernel ours --parameter off run scenarios/*.scn"
     judge off lab-off

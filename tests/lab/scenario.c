@@ -119,7 +119,7 @@ static Scenario *scenario_new(const char *path)
     s->kernel = g_strdup("ours");
     s->accel = g_strdup("kvm");
     s->protected_vm = true;
-    s->timeout = 60;
+    s->timeout = 120;
     return s;
 }
 
