@@ -83,7 +83,7 @@ selftest_commands() {
         esac
         case $1:$name in
         # 64 MiB: the debug kernel takes ten times as long.
-        debug:guest_memfd_attr_store_test) arguments='-p 16384' ;;
+        debug:guest_memfd_attr_store_test) arguments='-p 16384' seconds=3600 ;;
         # All of 16 GiB, if there is time.
         n:guest_memfd_attr_store_test) arguments='-l' seconds=7200 ;;
         debug:guest_memfd_stress_test)
@@ -210,7 +210,7 @@ gmem-lab $SETS --kernel ours --parameter on run scenarios/*.scn"
 # KASAN's shadow takes an eighth of the memory, and what is freed is kept back.
 # The log must hold everything that is said until the end.
 round_debug() {
-    round lab-debug "debug kernel: selftests, stress for $STRESS s" "$KERNEL_DEBUG" $((STRESS + 2400)) \
+    round lab-debug "debug kernel: selftests, stress for $STRESS s" "$KERNEL_DEBUG" $((STRESS + 6000)) \
         "$PARAMETER=1 log_buf_len=4M" "$(selftest_commands debug)" --memory 6G
     judge debug lab-debug
 }
