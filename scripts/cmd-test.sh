@@ -56,7 +56,7 @@ EOF
         printf '      it ended with code %d and named no failed test; the last lines of %s:\n' "$rc" "$(rel "$log")"
         tail -n 10 "$log" | cut -c1-300 | sed 's/^/  | /'
     elif [ "$failed" -gt 0 ]; then
-        grep -A 8 '^not ok' "$log" | grep -E '^(not ok|#)' | cut -c1-300 | sed -n '1,40s/^/  | /p'
+        grep -A 70 '^not ok' "$log" | grep -E '^(not ok|#)' | cut -c1-300 | sed -n '1,160s/^/  | /p'
         printf '      the whole log: %s\n' "$(rel "$log")"
     fi
     PASSED=$((PASSED + passed))

@@ -14,7 +14,8 @@
 #   --quiet         do not print the command's output, only log it
 #
 # Environment: BUILD; QEMU and ROMS may point elsewhere.
-# Logs: $BUILD/log/NAME.console (kernel), $BUILD/log/NAME.out (command).
+# Logs: $BUILD/log/NAME.console (kernel), $BUILD/log/NAME.out (command); what was
+# going on when the time was up is NAME.hang.
 #
 # Exit code: the command's own (0-99), or
 #   100 wrong usage, or QEMU did not start    101 time limit
@@ -60,6 +61,7 @@ WORK=$(mktemp -d "$LOGS/.l1.XXXXXX")
 CONSOLE=$LOGS/$NAME.console
 SHOWN=build/log/$NAME          # as the user sees it from the checkout
 OUTPUT=$LOGS/$NAME.out
+HANG=$LOGS/$NAME.hang
 PID='' TAIL=''
 
 # shellcheck disable=SC2317,SC2329 # run by the traps
@@ -90,13 +92,15 @@ cat "$INITRD" "$WORK/command.gz" >"$WORK/initrd"
 
 : >"$CONSOLE"
 : >"$OUTPUT"
+rm -f "$HANG"
 # -accel tcg: a KVM of the build machine may exist and yet run no guest.
 # loglevel=5: warnings and worse, which the check below looks for.
 # -nodefaults: the firmware waits half a minute for a default CD drive.
 set -- -accel tcg,thread=multi -M q35,smm=off -cpu max,+svm,+npt -smp 2 -m "$MEMORY" \
     -nodefaults -L "$ROMS" -kernel "$KERNEL" -initrd "$WORK/initrd" \
     -no-reboot -display none
-ARGS="console=ttyS0 panic=-1 loglevel=5 $APPEND"
+# The NMI comes from hang.py; all tasks are shown then.
+ARGS="console=ttyS0 panic=-1 loglevel=5 unknown_nmi_panic panic_print=1 $APPEND"
 
 if [ "$SHELL_MODE" = 1 ]; then
     "$QEMU" "$@" -append "$ARGS" -serial stdio
@@ -104,7 +108,7 @@ if [ "$SHELL_MODE" = 1 ]; then
 fi
 
 "$QEMU" "$@" -append "$ARGS" -serial "file:$CONSOLE" \
-    -serial "file:$OUTPUT" >"$WORK/qemu.out" 2>&1 </dev/null &
+    -serial "file:$OUTPUT" -qmp "unix:$WORK/qmp,server=on,wait=off" >"$WORK/qemu.out" 2>&1 </dev/null &
 PID=$!
 if [ "$QUIET" = 0 ]; then
     # -s: notice the end soon; the marker is not for the reader.
@@ -115,11 +119,12 @@ fi
 elapsed=0
 while kill -0 "$PID" 2>/dev/null; do
     if [ "$elapsed" -ge $((LIMIT * 5)) ]; then
+        "$(dirname "$0")/hang.py" "$WORK/qmp" "$PID" "$KERNEL" >"$HANG" 2>&1 || true
         kill "$PID" 2>/dev/null || true
         wait "$PID" 2>/dev/null || true
         PID=''
         fail 101 "the emulated host was not done within $LIMIT s;" \
-            "see $SHOWN.console and $SHOWN.out"
+            "see $SHOWN.hang, $SHOWN.console and $SHOWN.out"
     fi
     sleep 0.2
     elapsed=$((elapsed + 1))

@@ -31,7 +31,7 @@ result() {
 # take LOG CODE: the results of one boot; what was expected but did not come
 # (boot failed half way) is a failure too.
 take() {
-    local log="$1" code="$2" out="$LOGS/$1.out" seen=0 line text
+    local log="$1" code="$2" out="$LOGS/$1.out" seen=0 line text file
     while IFS= read -r line; do
         case $line in
         'ok '* | 'not ok '*) ;;
@@ -47,6 +47,10 @@ take() {
     done <"$out"
     if [ "$code" -ge 100 ]; then
         result fail "$log: the emulated host failed with code $code; see build/log/$log.console"
+        # Where nobody can look at the logs afterwards.
+        for file in "$LOGS/$log.hang" "$LOGS/$log.console"; do
+            [ ! -s "$file" ] || tail -n 60 "$file" | tr -d '\r' | sed 's/^/# /'
+        done
     elif [ "$code" -ne 0 ] && ! grep -q '^not ok' "$out"; then
         result fail "$log: exit code $code; see build/log/$log.out"
     elif [ "$seen" -eq 0 ]; then
@@ -234,6 +238,19 @@ round_report() {
     fi
 }
 
+# An emulated host that is not done in time leaves behind where it was.
+round_hang() {
+    local code=0 hang="$LOGS/lab-hang.hang"
+    say_to_user "lab: $(elapsed) a hang is looked into"
+    BOOT_KERNEL=$KERNEL boot lab-hang 10 '' 'while :; do :; done' --quiet 2>/dev/null || code=$?
+    if [ "$code" -eq 101 ] && grep -q '^CPU 1: RIP' "$hang" &&
+        grep -q 'task:sh ' "$LOGS/lab-hang.console"; then
+        result ok "a hang leaves registers and tasks behind"
+    else
+        result fail "a hang leaves registers and tasks behind: code $code, see build/log/lab-hang.*"
+    fi
+}
+
 # test_all core|full|debug
 test_all() {
     say_to_user "lab: results follow each boot of the emulated host; logs are build/log/lab-*.out"
@@ -251,6 +268,7 @@ test_all() {
         ;;
     esac
     if [ "$1" = full ]; then
+        round_hang
         round_noattr
         round_base
         round_debug
