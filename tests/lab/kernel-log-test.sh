@@ -79,6 +79,13 @@ try CLEAN "boot: KVM" "kvm_amd: Nested Paging enabled"
 try CLEAN "a guest_memfd message" "kvm: gmem_in_place_conversion enabled"
 try CLEAN "out of memory, the one to be killed was killed" "$OOM
 Out of memory: Killed process 77 (test) total-vm:4kB, UID:0 pgtables:4kB oom_score_adj:1000"
+NOBODY='test invoked oom-killer: gfp_mask=0xcc0, order=0, oom_score_adj=-1000
+Call Trace:
+ mem_cgroup_out_of_memory+0x6f/0x88
+Out of memory and no killable processes...'
+try CLEAN "a memory cgroup at its limit, nobody is to be killed" "$NOBODY"
+try FOUND "the machine is out of memory, there is nobody to kill" \
+    "$(printf '%s\n' "$NOBODY" | grep -v mem_cgroup)"
 try CLEAN "debug, as a part of a word" "DEBUG_LIST: enabled, debugfs is mounted"
 echo "1..$n"
 exit $bad

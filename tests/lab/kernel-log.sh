@@ -30,8 +30,9 @@ TROUBLE="$TROUBLE|Unexpected error|invoked oom-killer|Out of memory|page allocat
     exit 1
 }
 # A test that makes memory scarce names the process to be killed for it, with
-# the highest score there is.  That is no trouble, the report of anybody else
-# being killed is.
+# the highest score there is.  One that goes to the limit of a memory cgroup may
+# have the lowest score, and the kernel finds nobody to kill.  That is no trouble,
+# the report of anybody else being killed is.
 wanted_kills_out() {
     awk '
         /invoked oom-killer/ && !held { held = 1; text = "" }
@@ -39,6 +40,11 @@ wanted_kills_out() {
         { text = text $0 "\n" }
         /Killed process/ {
             if ($0 !~ /oom_score_adj:1000/) printf "%s", text
+            held = 0
+        }
+        held && /Out of memory and no killable processes/ {
+            if (text !~ /oom_score_adj=-1000/ || text !~ /mem_cgroup_out_of_memory/)
+                printf "%s", text
             held = 0
         }
         END { if (held) printf "%s", text }' "$1"
