@@ -23,6 +23,9 @@ struct GmemJob {
     GArray *flipped;            /* what this window made shared */
     int64_t timeout_ns;
     int64_t not_before_ns;
+    int64_t late_ns;            /* wait after which to call @late */
+    GmemJobLateFn *late;
+    void *late_opaque;
     bool queued;
     bool finished;
     int result;
@@ -507,6 +510,7 @@ void gmem_job_free(GmemJob *job)
     }
     if (!job->finished) {
         gmem_state_lock(job->s);
+        job->s->stats.given_up += job->queued;
         job_drop(job);
         gmem_state_unlock(job->s);
     }
@@ -514,6 +518,47 @@ void gmem_job_free(GmemJob *job)
     g_array_unref(job->withdrew);
     g_array_unref(job->flipped);
     g_free(job);
+}
+
+void gmem_job_on_late(GmemJob *job, int64_t after_ns, GmemJobLateFn *fn,
+                      void *opaque)
+{
+    job->late_ns = after_ns;
+    job->late = fn;
+    job->late_opaque = opaque;
+}
+
+bool gmem_job_waits_for(GmemJob *job, GmemRange *what, int64_t *waited_ns)
+{
+    GmemConvertJob *convert = &job->convert;
+
+    /* Only this thread writes to the set, so reading needs no lock */
+    if (job->finished || convert->first_busy_ns < 0 ||
+        !gmem_ranges_next(convert->todo, convert->start,
+                          convert->start + convert->size, what)) {
+        return false;
+    }
+    if (what->start < convert->fresh) {
+        what->end = MIN(what->end, convert->fresh);
+    }
+    if (waited_ns) {
+        *waited_ns = job->s->ops->now(job->s->opaque) - convert->first_busy_ns;
+    }
+    return true;
+}
+
+static void job_tell_late(GmemJob *job)
+{
+    GmemRange what;
+    int64_t waited_ns;
+
+    if (job->late && gmem_job_waits_for(job, &what, &waited_ns) &&
+        waited_ns >= job->late_ns) {
+        job->late(job->late_opaque, &what, waited_ns);
+        while (job->late_ns <= waited_ns) {
+            job->late_ns *= 2;
+        }
+    }
 }
 
 /* Returns false if the wait is over because somebody wants the thread */
@@ -539,6 +584,7 @@ int gmem_job_run(GmemJob *job)
         if (ret != -EAGAIN) {
             return ret;
         }
+        job_tell_late(job);
     } while (state_pause(job->s, gmem_job_pause_ns(job)));
     return -EINTR;
 }

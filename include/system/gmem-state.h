@@ -69,8 +69,9 @@ struct GmemListener {
  * @conversions: requests carried out in full; those that found nothing to do
  *   are not counted
  * @busy_pages, @retries, @calls: see GmemConvertStats
- * @failures: requests that ended with an error (busy until the deadline or
- *   until somebody stopped the wait is none), and steps back that failed
+ * @given_up: requests that were freed before they were done: busy until the
+ *   deadline, or nobody wants the answer any more
+ * @failures: requests that ended with an error, and steps back that failed
  * @longest_wait_ns: longest time one request waited for busy pages
  */
 typedef struct GmemStateStats {
@@ -78,6 +79,7 @@ typedef struct GmemStateStats {
     uint64_t busy_pages;
     uint64_t retries;
     uint64_t calls;
+    uint64_t given_up;
     uint64_t failures;
     int64_t longest_wait_ns;
 } GmemStateStats;
@@ -163,6 +165,15 @@ void gmem_state_counts(GmemState *s, uint64_t *shared_bytes,
 void gmem_state_stats(GmemState *s, GmemStateStats *stats);
 
 /**
+ * GmemJobLateFn: a job still waits, see gmem_job_on_late()
+ *
+ * @what: the first pages that it waits for
+ * @waited_ns: since the first time it had to
+ */
+typedef void GmemJobLateFn(void *opaque, const GmemRange *what,
+                           int64_t waited_ns);
+
+/**
  * gmem_job_new: a request to convert a range; changes nothing yet
  *
  * @timeout_ns: how long it may wait, counted from the first time it has to;
@@ -225,6 +236,30 @@ int64_t gmem_job_pause_ns(GmemJob *job);
  * -EINTR if should_stop ended the wait.
  */
 int gmem_job_run(GmemJob *job);
+
+/**
+ * gmem_job_on_late: have gmem_job_run() say that the job waits
+ *
+ * @after_ns: how long it has to wait for that; the next time is when it has
+ *   waited twice as long as the time before
+ * @fn: called by the thread that runs the job, without the block's lock, after
+ *   an attempt that did not end it
+ *
+ * Nothing is called, or looked at, for a job that does not wait.
+ */
+void gmem_job_on_late(GmemJob *job, int64_t after_ns, GmemJobLateFn *fn,
+                      void *opaque);
+
+/**
+ * gmem_job_waits_for: what a job that is not done waits for
+ *
+ * @what: the first pages that it waits for, with those side by side with them
+ * @waited_ns: since the first time it had to; optional
+ *
+ * Returns false if it is done or has failed, or has not had to wait.  To be
+ * called by the thread that runs the job.
+ */
+bool gmem_job_waits_for(GmemJob *job, GmemRange *what, int64_t *waited_ns);
 
 /**
  * gmem_job_error: message of a job that has failed, else NULL

@@ -35,7 +35,7 @@ typedef struct Model {
     bool calm;              /* nothing changes hands, no errors */
     bool errors;
     int64_t not_before;     /* no retry call of anybody */
-    uint64_t calls, retries, busy_pages, conversions, failures;
+    uint64_t calls, retries, busy_pages, conversions, given_up, failures;
 } Model;
 
 static Model *model_of(Fixture *f)
@@ -225,6 +225,7 @@ static void check_block_stats(Model *m)
     g_assert_cmpuint(st.retries, ==, m->retries);
     g_assert_cmpuint(st.busy_pages, ==, m->busy_pages);
     g_assert_cmpuint(st.conversions, ==, m->conversions);
+    g_assert_cmpuint(st.given_up, ==, m->given_up);
     g_assert_cmpuint(st.failures, >=, m->failures);
 }
 
@@ -274,6 +275,13 @@ static void job_end(Model *m, ModelJob *j)
     g_ptr_array_remove(m->queue, j);
     gmem_job_free(j->job);
     g_free(j);
+}
+
+/* The job is not done, and nobody wants it any more */
+static void job_cancel(Model *m, ModelJob *j)
+{
+    m->given_up++;
+    job_end(m, j);
 }
 
 static void play_attempt(Model *m, ModelJob *j)
@@ -332,6 +340,7 @@ static void play_convert(Model *m)
     check_counters(m, j, &now, first);
     check_result(m, j, ret, now.calls);
     g_assert_cmpint(message != NULL, ==, ret && ret != -EAGAIN);
+    m->given_up += ret == -EAGAIN;
     /* Its pauses were its own; the block may not ask before the last of them */
     job_end(m, j);
 }
@@ -387,7 +396,7 @@ static void play_step(Model *m, ModelJob **jobs)
     case 7:
         /* Cancelled: no call, what was done stays */
         if (jobs[n]) {
-            job_end(m, jobs[n]);
+            job_cancel(m, jobs[n]);
             jobs[n] = NULL;
         }
         break;
@@ -424,7 +433,7 @@ static void finish(Model *m, ModelJob **jobs)
     for (n = 0; n < JOBS; n++) {
         g_string_truncate(k->log, 0);
         if (jobs[n]) {
-            job_end(m, jobs[n]);
+            job_cancel(m, jobs[n]);
             check_pages(m);
         }
     }

@@ -61,6 +61,7 @@ static void test_deadline(void)
         g_assert_true(fake_call(f.k, i)->to_private);
     }
     g_assert_cmpuint(stats(&f).conversions, ==, 0);
+    g_assert_cmpuint(stats(&f).given_up, ==, 1);
     g_assert_cmpuint(stats(&f).failures, ==, 0);
     check(&f, 0);
     /* The guest asks again for all of it */
