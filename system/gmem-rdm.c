@@ -165,15 +165,77 @@ GmemJob *gmem_rdm_convert(GmemRdm *rdm, const MemoryRegionSection *section,
                         int128_get64(section->size), to_private, timeout_ns);
 }
 
-void gmem_rdm_trace_convert(const MemoryRegionSection *section, bool to_private,
-                            int ret, const GmemConvertStats *stats)
+/* How long a request waits before the observer is told, in nanoseconds */
+#define GMEM_RDM_LATE_NS (1000 * 1000 * 1000LL)
+
+static const GmemBusyObserver *gmem_rdm_observer;
+
+void gmem_rdm_set_observer(const GmemBusyObserver *observer)
 {
+    gmem_rdm_observer = observer;
+}
+
+static void gmem_rdm_tell(const MemoryRegionSection *section,
+                          const GmemRange *what, int64_t waited_ns,
+                          GmemBusyAction action)
+{
+    if (gmem_rdm_observer) {
+        gmem_rdm_observer->busy(section, what->start, what->end - what->start,
+                                waited_ns, action);
+    }
+}
+
+static void gmem_rdm_tell_end(const MemoryRegionSection *section,
+                              GmemBusyAction action)
+{
+    if (gmem_rdm_observer) {
+        gmem_rdm_observer->end(section, action);
+    }
+}
+
+static void gmem_rdm_late(void *opaque, const GmemRange *what,
+                          int64_t waited_ns)
+{
+    gmem_rdm_tell(opaque, what, waited_ns, GMEM_BUSY_WAITING);
+}
+
+void gmem_rdm_job_begin(const MemoryRegionSection *section, GmemJob *job)
+{
+    gmem_job_on_late(job, GMEM_RDM_LATE_NS, gmem_rdm_late, (void *)section);
+}
+
+void gmem_rdm_job_end(const MemoryRegionSection *section, bool to_private,
+                      int ret, GmemJob *job)
+{
+    const GmemConvertStats *stats = gmem_job_stats(job);
+    GmemRange what;
+    int64_t waited_ns;
+
     trace_gmem_rdm_convert(memory_region_name(section->mr),
                            section->offset_within_region,
                            int128_get64(section->size),
                            to_private ? "private" : "shared", ret, stats->calls,
                            stats->busy_answers, stats->retries,
                            stats->longest_wait_ns / SCALE_US);
+    if (ret == 0) {
+        gmem_rdm_tell_end(section, GMEM_BUSY_CONVERTED);
+    } else if (ret != -ETIMEDOUT) {
+        gmem_rdm_tell_end(section, GMEM_BUSY_FAILED);
+    } else if (gmem_job_waits_for(job, &what, &waited_ns)) {
+        gmem_rdm_tell(section, &what, waited_ns, GMEM_BUSY_GUEST_RETRY);
+    }
+}
+
+void gmem_rdm_job_drop(const MemoryRegionSection *section)
+{
+    gmem_rdm_tell_end(section, GMEM_BUSY_DROPPED);
+}
+
+void gmem_rdm_query(GmemRdm *rdm, uint64_t *shared, uint64_t *private,
+                    uint64_t *withdrawn, GmemStateStats *stats)
+{
+    gmem_state_counts(rdm->state, shared, private, withdrawn);
+    gmem_state_stats(rdm->state, stats);
 }
 
 int gmem_rdm_launch_all(void)
@@ -201,6 +263,9 @@ int gmem_rdm_launch_all(void)
 int gmem_rdm_share_all(void)
 {
     RAMBlock *rb;
+
+    /* The guest that was told to try again is no more. */
+    gmem_rdm_tell_end(NULL, GMEM_BUSY_DROPPED);
 
     /* The BQL keeps the list as it is; listeners may need the list's mutex. */
     RCU_READ_LOCK_GUARD();

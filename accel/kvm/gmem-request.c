@@ -115,6 +115,10 @@ static void gmem_request_free(GmemRequest *req)
     if (!req) {
         return;
     }
+    if (req->job) {
+        gmem_rdm_job_drop(&g_array_index(req->sections, MemoryRegionSection,
+                                         req->next));
+    }
     /* Progress is kept; what was withdrawn for nothing is given back. */
     gmem_job_free(req->job);
     for (guint i = 0; i < req->sections->len; i++) {
@@ -168,6 +172,9 @@ static GmemJob *gmem_request_job(GmemRequest *req,
         }
         req->job = memory_region_convert(section, req->to_private, left_ns,
                                          errp);
+        if (req->job) {
+            gmem_rdm_job_begin(section, req->job);
+        }
     }
     return req->job;
 }
@@ -195,8 +202,7 @@ static int gmem_request_run(GmemRequest *req)
         if (ret == -EINTR) {
             return ret;
         }
-        gmem_rdm_trace_convert(section, req->to_private, ret,
-                               gmem_job_stats(job));
+        gmem_rdm_job_end(section, req->to_private, ret, job);
         if (gmem_job_error(job)) {
             error_report("%s", gmem_job_error(job));
         }

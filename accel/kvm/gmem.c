@@ -31,10 +31,16 @@
     (GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 
 static KvmGmemMode gmem_mode;
+static const char *gmem_mode_why = "KVM is not in use";
 
 KvmGmemMode kvm_gmem_mode(void)
 {
     return gmem_mode;
+}
+
+const char *kvm_gmem_mode_why(void)
+{
+    return gmem_mode_why;
 }
 
 /* Choose a mode; says why in *@why.  Sets @errp if @cgs cannot have it. */
@@ -128,12 +134,12 @@ static void gmem_reset(void *opaque)
 
 void kvm_gmem_probe(KVMState *s, MachineState *ms)
 {
-    const char *why = "";
     Error *err = NULL;
     uint64_t gmem_attrs, vm_attrs, flags;
     bool in_place, vm_attributes;
 
     if (!ms->cgs) {
+        gmem_mode_why = "the machine has no confidential guest";
         return;
     }
 
@@ -147,14 +153,15 @@ void kvm_gmem_probe(KVMState *s, MachineState *ms)
                (flags & GMEM_IN_PLACE_FLAGS) == GMEM_IN_PLACE_FLAGS;
     vm_attributes = vm_attrs & KVM_MEMORY_ATTRIBUTE_PRIVATE;
 
-    gmem_mode = gmem_choose_mode(ms->cgs, in_place, vm_attributes, &why, &err);
+    gmem_mode = gmem_choose_mode(ms->cgs, in_place, vm_attributes,
+                                 &gmem_mode_why, &err);
     if (err) {
         error_report_err(err);
         exit(1);
     }
     trace_kvm_gmem_mode(gmem_mode == KVM_GMEM_IN_PLACE ? "in-place" :
                         gmem_mode == KVM_GMEM_VM_ATTRIBUTES ? "vm-attributes" :
-                        "none", why);
+                        "none", gmem_mode_why);
 
     if (gmem_mode == KVM_GMEM_IN_PLACE) {
         qemu_add_vm_change_state_handler_prio(gmem_launch, NULL, 10);

@@ -55,9 +55,65 @@ void gmem_rdm_unregister_listener(GmemRdm *rdm, RamDiscardListener *rdl);
 GmemJob *gmem_rdm_convert(GmemRdm *rdm, const MemoryRegionSection *section,
                           bool to_private, int64_t timeout_ns);
 
-/* Trace point: how the job of a section ended, and what it took. */
-void gmem_rdm_trace_convert(const MemoryRegionSection *section, bool to_private,
-                            int ret, const GmemConvertStats *stats);
+/* What is to be told of pages that a request has to wait for */
+typedef enum GmemBusyAction {
+    GMEM_BUSY_WAITING,      /* the request goes on waiting */
+    GMEM_BUSY_GUEST_RETRY,  /* it ended, the guest may ask again */
+    GMEM_BUSY_CONVERTED,    /* it was carried out */
+    GMEM_BUSY_DROPPED,      /* nobody wants the answer any more */
+    GMEM_BUSY_FAILED,       /* it ended with an error */
+} GmemBusyAction;
+
+/**
+ * GmemBusyObserver: told of requests that wait, for events
+ *
+ * @busy: [@offset, @offset + @size) of the region of @section is waited for,
+ *   for @waited_ns so far; @action is GMEM_BUSY_WAITING or _GUEST_RETRY
+ * @end: all that @busy told of inside of @section is settled, with any other
+ *   @action; NULL is all there is
+ *
+ * Called from any thread, without the block's lock.  @end is called at the end
+ * of each request, so it must cost nothing if there was no @busy.
+ */
+typedef struct GmemBusyObserver {
+    void (*busy)(const MemoryRegionSection *section, uint64_t offset,
+                 uint64_t size, int64_t waited_ns, GmemBusyAction action);
+    void (*end)(const MemoryRegionSection *section, GmemBusyAction action);
+} GmemBusyObserver;
+
+/* Set the one observer; before the first vCPU runs. */
+void gmem_rdm_set_observer(const GmemBusyObserver *observer);
+
+/**
+ * gmem_rdm_job_begin: have the observer told if the job has to wait
+ * @section: what the job converts; must outlive it
+ *
+ * gmem_rdm_job_end() or gmem_rdm_job_drop() is to follow.
+ */
+void gmem_rdm_job_begin(const MemoryRegionSection *section, GmemJob *job);
+
+/**
+ * gmem_rdm_job_end: trace how the job of a section ended, tell the observer
+ * @ret: what gmem_job_run() returned; not -EINTR
+ *
+ * To be called before the job is freed.
+ */
+void gmem_rdm_job_end(const MemoryRegionSection *section, bool to_private,
+                      int ret, GmemJob *job);
+
+/* gmem_rdm_job_drop: the same for a job that nobody will run any more */
+void gmem_rdm_job_drop(const MemoryRegionSection *section);
+
+/**
+ * gmem_rdm_query: what a block is like now, and what happened to it
+ *
+ * @shared, @private, @withdrawn: bytes in each state, see gmem-state.h
+ * @stats: counters since the block was made
+ *
+ * The four are of one moment, if no conversion is under way.
+ */
+void gmem_rdm_query(GmemRdm *rdm, uint64_t *shared, uint64_t *private,
+                    uint64_t *withdrawn, GmemStateStats *stats);
 
 /**
  * gmem_rdm_launch_all: tell the listeners of all in-place RAM blocks what is

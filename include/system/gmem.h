@@ -55,6 +55,14 @@ void kvm_gmem_probe(KVMState *s, MachineState *ms);
  */
 KvmGmemMode kvm_gmem_mode(void);
 
+/**
+ * kvm_gmem_mode_why: how kvm_gmem_probe() came to this mode
+ *
+ * One line for people to read, without a full stop; constant after accelerator
+ * initialization.  Before it, and without KVM, it says so.
+ */
+const char *kvm_gmem_mode_why(void);
+
 static inline bool kvm_gmem_in_place(void)
 {
     return kvm_gmem_mode() == KVM_GMEM_IN_PLACE;
