@@ -5,14 +5,18 @@
 #include <string.h>
 #include "control.h"
 #include "guest-memory.h"
+#include "qmp.h"
 
 #define HMP_MS          5000
 #define BUSY_DELAY_MS   30
+
+#define BUSY_EVENT "GUEST_MEMFD_CONVERSION_BUSY"
 
 typedef enum LaterKind {
     LATER_STATE,
     LATER_STOP,
     LATER_HMP,
+    LATER_GMEM,
     LATER_UNPIN,
     LATER_QUIT,
 } LaterKind;
@@ -25,7 +29,7 @@ typedef struct Later {
     double due;             /* ms clock; 0: not known yet */
     GuestPlace place;
     uint64_t npages, stride;
-    char *want;             /* state; HMP command; outcome of a stop */
+    char *want;             /* state; HMP command; block; outcome of a stop */
     int cont_ms;
     unsigned calls;         /* to the kernel, when the VM was stopped */
     double cont_due;        /* ms clock; 0: not stopped yet */
@@ -36,11 +40,14 @@ struct Control {
     Vm *vm;
     QTrace *trace;
     GuestMemory *memory;
+    Qmp *qmp;
     GPtrArray *pins;
     GQueue later;
     double mark;            /* ms clock */
     double quit_at;
     bool result_wanted;
+    double event_until;     /* ms clock; 0: no event is waited for */
+    unsigned event_wanted;
 };
 
 static double now_ms(void)
@@ -69,6 +76,7 @@ Control *control_new(Vm *vm, QTrace *trace)
     c->vm = vm;
     c->trace = trace;
     c->memory = guest_memory_new(vm);
+    c->qmp = qmp_new(vm->qmp);
     c->pins = g_ptr_array_new_with_free_func(pin_free);
     g_queue_init(&c->later);
     return c;
@@ -80,6 +88,7 @@ void control_free(Control *c)
         g_ptr_array_unref(c->pins);
         g_queue_clear_full(&c->later, later_free);
         guest_memory_free(c->memory);
+        qmp_free(c->qmp);
         g_free(c);
     }
 }
@@ -129,6 +138,7 @@ static char *do_pin(Control *c, char **w)
 static char *do_mark(Control *c)
 {
     qtrace_mark(c->trace);
+    qmp_mark(c->qmp);
     c->mark = now_ms();
     for (guint i = 0; i < c->pins->len; i++) {
         gmem_pin_start(c->pins->pdata[i]);
@@ -177,6 +187,9 @@ static char *do_after(Control *c, char **w)
     } else if (g_str_equal(w[2], "hmp") && n > 3) {
         l->kind = LATER_HMP;
         l->want = g_strjoinv(" ", w + 3);
+    } else if (g_str_equal(w[2], "gmem") && n == 4) {
+        l->kind = LATER_GMEM;
+        l->want = g_strdup(w[3]);
     } else if (g_str_equal(w[2], "unpin")) {
         l->kind = LATER_UNPIN;
     } else if (g_str_equal(w[2], "quit")) {
@@ -217,6 +230,55 @@ static char *do_hmp(Control *c, const char *command)
     lines = g_strsplit(reply, "\r\n", -1);
     joined = g_strjoinv("; ", lines);
     return g_strdup_printf("ok %s", joined);
+}
+
+/* What query-guest-memfd says: the mode and, if @block is given, of it. */
+static char *gmem_words(Control *c, const char *block)
+{
+    g_autofree char *json = qmp_execute(c->qmp, "query-guest-memfd", HMP_MS);
+    g_autofree char *of_block = NULL;
+    const char *mode;
+
+    mode = json ? strstr(json, "\"mode\": \"") : NULL;
+    if (!mode) {
+        return NULL;
+    }
+    mode += strlen("\"mode\": \"");
+    if (block) {
+        of_block = qmp_words(json, "id", block);
+        if (!of_block) {
+            return NULL;
+        }
+    }
+    return g_strdup_printf("mode=%.*s %s", (int)strcspn(mode, "\""), mode,
+                           of_block ? of_block : "");
+}
+
+static char *do_gmem(Control *c, const char *block)
+{
+    g_autofree char *answer = gmem_words(c, block);
+
+    return answer ? g_strdup_printf("ok %s", answer)
+                  : g_strdup("error query-guest-memfd: silent, or no such block");
+}
+
+/* NULL: not yet */
+static char *take_event(Control *c)
+{
+    g_autofree char *data = qmp_event(c->qmp, BUSY_EVENT, c->event_wanted);
+
+    if (!data && now_ms() < c->event_until) {
+        return NULL;
+    }
+    c->event_until = 0;
+    return g_strdup_printf("ok %s", data ? data : "none");
+}
+
+static char *do_event(Control *c, unsigned n, uint64_t ms)
+{
+    c->event_wanted = n;
+    c->event_until = now_ms() + ms;
+    return take_event(c);
 }
 
 static char *take_result(Control *c)
@@ -296,6 +358,10 @@ char *control_request(Control *c, const char *line)
     } else if ((g_str_equal(w[0], "offset") || g_str_equal(w[0], "inode")) &&
                n == 2) {
         return do_place(c, w);
+    } else if (g_str_equal(w[0], "gmem")) {
+        return do_gmem(c, n > 1 ? w[1] : NULL);
+    } else if (g_str_equal(w[0], "event") && n >= 2) {
+        return do_event(c, arg(w, 1), arg(w, 2));
     } else if (g_str_equal(w[0], "hmp")) {
         return do_hmp(c, line + strlen("hmp "));
     } else if (g_str_equal(w[0], "result")) {
@@ -388,6 +454,11 @@ static void tick_one(Control *c, Later *l)
         l->result = g_strdup_printf("ms=%.0f answered=%d", now_ms() - start,
                                     reply != NULL);
         break;
+    case LATER_GMEM:
+        reply = gmem_words(c, l->want);
+        l->result = g_strdup_printf("ms=%.0f %s", now_ms() - start,
+                                    reply ? reply : "silent");
+        break;
     case LATER_UNPIN:
         g_ptr_array_set_size(c->pins, 0);
         l->result = g_strdup_printf("ms=%.0f", start - c->mark);
@@ -410,6 +481,9 @@ char *control_tick(Control *c)
             tick_one(c, l);
         }
     }
+    if (c->event_until) {
+        return take_event(c);
+    }
     if (c->result_wanted && !g_queue_is_empty(&c->later)) {
         char *answer = take_result(c);
 
@@ -421,6 +495,9 @@ char *control_tick(Control *c)
 
 bool control_busy(Control *c)
 {
+    if (c->event_until) {
+        return true;
+    }
     for (GList *i = c->later.head; i; i = i->next) {
         Later *l = i->data;
 

@@ -23,12 +23,17 @@
  *                             it MS later -> stop-ms=, paused=, registers=,
  *                             calls= to the kernel while it was stopped
  *   after WHEN hmp COMMAND    -> ms=, answered=
+ *   after WHEN gmem BLOCK     as "gmem BLOCK", and ms=
  *   after WHEN unpin          as "unpin"
  *   after WHEN quit           end QEMU
  *                             WHEN: milliseconds from the mark, or "busy":
  *                             30 ms behind the first EAGAIN since the mark
  *   result                    wait for the next "after" to be done -> ms=...
  *   count EVENT               -> how often QEMU traced it since the mark
+ *   gmem [BLOCK]              -> query-guest-memfd: mode=, and what it says of
+ *                             the block
+ *   event N [MS]              -> the data of the Nth event since the mark that
+ *                             a page is busy; waits MS for it; or none
  *   memory                    -> guest memory in the host: gmem=, other=, peak=
  *   hmp COMMAND               -> QEMU's answer, lines joined by "; "
  */

@@ -18,12 +18,13 @@
 
 #define PROMPT  "(qemu) "
 
-enum { CONTROL, TAP, MONITOR, CHANNELS };
+enum { CONTROL, TAP, MONITOR, QMP, CHANNELS };
 
 static const char *const channel_names[CHANNELS] = {
     [CONTROL] = "control",
     [TAP] = "tap",
     [MONITOR] = "monitor",
+    [QMP] = "qmp",
 };
 
 static void add(GPtrArray *argv, const char *first, ...)
@@ -77,6 +78,7 @@ static char **command_line(const Scenario *s, const LabPaths *paths,
               paths->work, channel_names[i]);
     }
     add(argv, "-mon", "chardev=monitor,mode=readline",
+        "-mon", "chardev=qmp,mode=control",
         "-device", "isa-serial,index=0,chardev=control",
         "-device", "isa-debugcon,iobase=0xe9,chardev=tap",
         "-device", "isa-debug-exit,iobase=0xf4,iosize=4", NULL);
@@ -156,10 +158,12 @@ static bool spawn(Vm *vm, char **argv, const char *preload, char **error)
 /* Wait for QEMU's connections; its end is an answer too. */
 static bool accept_all(Vm *vm, const int *listeners, int seconds, char **error)
 {
-    int *fds[CHANNELS] = { &vm->control, &vm->tap, &vm->monitor };
+    int *fds[CHANNELS] = {
+        &vm->control, &vm->tap, &vm->monitor, &vm->qmp,
+    };
     gint64 end = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
 
-    while (vm->control < 0 || vm->tap < 0 || vm->monitor < 0) {
+    while (vm->control < 0 || vm->tap < 0 || vm->monitor < 0 || vm->qmp < 0) {
         struct pollfd p[CHANNELS + 1];
 
         for (int i = 0; i < CHANNELS; i++) {
@@ -188,11 +192,11 @@ static bool accept_all(Vm *vm, const int *listeners, int seconds, char **error)
 Vm *vm_start(const Scenario *s, const LabPaths *paths, char **error)
 {
     Vm *vm = g_new0(Vm, 1);
-    int listeners[CHANNELS] = { -1, -1, -1 };
+    int listeners[CHANNELS] = { -1, -1, -1, -1 };
     g_auto(GStrv) argv = NULL;
     bool ok = true;
 
-    vm->pidfd = vm->control = vm->tap = vm->monitor = vm->errors = -1;
+    vm->pidfd = vm->control = vm->tap = vm->monitor = vm->qmp = vm->errors = -1;
     vm->error_text = g_string_new(NULL);
     vm->trace_path = g_strdup_printf("%s/%s.trace", paths->work, s->name);
     unlink(vm->trace_path);
@@ -312,6 +316,7 @@ void vm_end(Vm *vm)
     close_fd(vm->control);
     close_fd(vm->tap);
     close_fd(vm->monitor);
+    close_fd(vm->qmp);
     close_fd(vm->errors);
     close_fd(vm->pidfd);
     g_string_free(vm->error_text, TRUE);

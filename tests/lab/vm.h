@@ -22,6 +22,7 @@ typedef struct Vm {
     int control;            /* COM1 of the payload */
     int tap;                /* debug port of the payload */
     int monitor;            /* HMP */
+    int qmp;                /* QMP; see qmp.h */
     int errors;             /* QEMU's stdout and stderr */
     GString *error_text;    /* what came from there so far */
     char *trace_path;
