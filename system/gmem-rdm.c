@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/atomic.h"
 #include "qemu/error-report.h"
 #include "qemu/rcu.h"
 #include "qemu/timer.h"
@@ -96,11 +97,19 @@ static int gmem_rdm_populate(GmemListener *listener, uint64_t offset,
 {
     GmemRdmListener *l = container_of(listener, GmemRdmListener, listener);
     MemoryRegionSection tmp = *l->rdl->section;
+    const char *block = memory_region_name(tmp.mr);
+    int ret;
 
     if (!memory_region_section_intersect_range(&tmp, offset, size)) {
         return 0;
     }
-    return l->rdl->notify_populate(l->rdl, &tmp);
+    /* Before, so that nothing can come between kernel call and trace. */
+    trace_gmem_rdm_populate(block, offset, size);
+    ret = l->rdl->notify_populate(l->rdl, &tmp);
+    if (ret) {
+        trace_gmem_rdm_refused(block, offset, size, ret);
+    }
+    return ret;
 }
 
 static void gmem_rdm_discard(GmemListener *listener, uint64_t offset,
@@ -111,7 +120,18 @@ static void gmem_rdm_discard(GmemListener *listener, uint64_t offset,
 
     if (memory_region_section_intersect_range(&tmp, offset, size)) {
         l->rdl->notify_discard(l->rdl, &tmp);
+        /* After: from here on nothing of it is in the listener's hands. */
+        trace_gmem_rdm_discard(memory_region_name(tmp.mr), offset, size);
     }
+}
+
+/* What to do about a listener that refused with @err */
+static const char *gmem_rdm_hint(int err)
+{
+    return err == -ENOSPC ?
+           "; if it is a device of VFIO, its container has no DMA mapping left"
+           " (a shared page needs one): raise the host's module parameter"
+           " vfio_iommu_type1.dma_entry_limit, use iommufd, or share less" : "";
 }
 
 void gmem_rdm_register_listener(GmemRdm *rdm, RamDiscardListener *rdl,
@@ -133,9 +153,10 @@ void gmem_rdm_register_listener(GmemRdm *rdm, RamDiscardListener *rdl,
     if (ret) {
         /* The interface knows no failure; as ram-block-attributes.c. */
         error_report("RAM block '%s': a listener cannot map the shared pages "
-                     "of [0x%" PRIx64 ", 0x%" PRIx64 "): %s", rdm->rb->idstr,
+                     "of [0x%" PRIx64 ", 0x%" PRIx64 "): %s%s", rdm->rb->idstr,
                      l->listener.offset,
-                     l->listener.offset + l->listener.size, strerror(-ret));
+                     l->listener.offset + l->listener.size, strerror(-ret),
+                     gmem_rdm_hint(ret));
         exit(1);
     }
 }
@@ -238,7 +259,20 @@ void gmem_rdm_query(GmemRdm *rdm, uint64_t *shared, uint64_t *private,
     gmem_state_stats(rdm->state, stats);
 }
 
-int gmem_rdm_launch_all(void)
+void gmem_rdm_report(GmemJob *job, int err)
+{
+    static unsigned last;
+    unsigned now = get_clock() / NANOSECONDS_PER_SECOND;
+
+    /* What stops the guest is always said, what it may repeat is not. */
+    if ((err == -ENOSPC || err == -ENOMEM) &&
+        qatomic_xchg(&last, now) == now) {
+        return;
+    }
+    error_report("%s%s", gmem_job_error(job), gmem_rdm_hint(err));
+}
+
+bool gmem_rdm_launch_all(Error **errp)
 {
     RAMBlock *rb;
     int ret;
@@ -252,12 +286,26 @@ int gmem_rdm_launch_all(void)
         }
         ret = gmem_state_launch(rb->attributes->gmem->state);
         if (ret) {
-            error_report("RAM block '%s': a listener cannot map the shared "
-                         "pages: %s", rb->idstr, strerror(-ret));
-            return ret;
+            error_setg(errp, "RAM block '%s': a listener cannot map the shared "
+                       "pages: %s%s", rb->idstr, strerror(-ret),
+                       gmem_rdm_hint(ret));
+            return false;
         }
     }
-    return 0;
+    return true;
+}
+
+void gmem_rdm_withdraw_all(void)
+{
+    RAMBlock *rb;
+
+    gmem_rdm_launched = false;
+    RCU_READ_LOCK_GUARD();
+    RAMBLOCK_FOREACH(rb) {
+        if (ram_block_is_in_place(rb)) {
+            gmem_state_unlaunch(rb->attributes->gmem->state);
+        }
+    }
 }
 
 int gmem_rdm_share_all(void)

@@ -194,9 +194,21 @@ void gmem_state_free(GmemState *s)
     g_free(s);
 }
 
+/* All listeners let go of all pages; lock held */
+static void state_withdraw_all(GmemState *s)
+{
+    GmemRange run;
+    uint64_t pos;
+
+    for (pos = 0; gmem_state_run(s, s->populated, true, pos, s->size, &run);
+         pos = run.end) {
+        gmem_state_withdraw(s, &run);
+    }
+}
+
 int gmem_state_launch(GmemState *s)
 {
-    GmemRange run, told;
+    GmemRange run;
     uint64_t pos;
     int ret = 0;
 
@@ -208,14 +220,19 @@ int gmem_state_launch(GmemState *s)
     if (ret == 0) {
         s->launched = true;
     } else {
-        for (pos = 0;
-             gmem_state_run(s, s->populated, true, pos, s->size, &told);
-             pos = told.end) {
-            gmem_state_withdraw(s, &told);
-        }
+        state_withdraw_all(s);
     }
     gmem_state_unlock(s);
     return ret;
+}
+
+void gmem_state_unlaunch(GmemState *s)
+{
+    gmem_state_lock(s);
+    assert(QTAILQ_EMPTY(&s->jobs));
+    state_withdraw_all(s);
+    s->launched = false;
+    gmem_state_unlock(s);
 }
 
 int gmem_state_register_listener(GmemState *s, GmemListener *listener)

@@ -204,11 +204,13 @@ static int gmem_request_run(GmemRequest *req)
         }
         gmem_rdm_job_end(section, req->to_private, ret, job);
         if (gmem_job_error(job)) {
-            error_report("%s", gmem_job_error(job));
+            gmem_rdm_report(job, ret);
         }
         g_clear_pointer(&req->job, gmem_job_free);
         if (ret) {
-            return ret == -ETIMEDOUT || ret == -ENOMEM ? -EAGAIN : ret;
+            /* ENOSPC: a device can map no more, and the pages are as before */
+            return ret == -ETIMEDOUT || ret == -ENOMEM || ret == -ENOSPC ?
+                   -EAGAIN : ret;
         }
     }
     return 0;

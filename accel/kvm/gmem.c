@@ -17,13 +17,10 @@
 #include "system/address-spaces.h"
 #include "system/confidential-guest-support.h"
 #include "system/gmem.h"
-#include "system/gmem-rdm.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
 #include "system/memory.h"
 #include "system/ramblock.h"
-#include "system/reset.h"
-#include "system/runstate.h"
 #include "trace.h"
 
 /* What an in-place block needs from KVM_CREATE_GUEST_MEMFD. */
@@ -98,40 +95,6 @@ static KvmGmemMode gmem_choose_mode(ConfidentialGuestSupport *cgs,
     return KVM_GMEM_NONE;
 }
 
-/*
- * Before the guest runs nobody may map its memory for a device: the launch may
- * still make pages private.  Low priority, so that the launch steps of the
- * confidential guest, which hang on the same transition, come first.
- */
-static void gmem_launch(void *opaque, bool running, RunState state)
-{
-    static bool launched;
-
-    if (!running || launched) {
-        return;
-    }
-    launched = true;
-    if (gmem_rdm_launch_all() < 0) {
-        error_report("cannot launch: a device refused to map shared guest "
-                     "memory");
-        exit(1);
-    }
-}
-
-/*
- * Registered before the handler that writes the ROMs again, so it runs first:
- * a private page would be out of reach of the write.  Pending requests go
- * before that: sharing all would wait for them, and they for their vCPU.
- */
-static void gmem_reset(void *opaque)
-{
-    kvm_gmem_drop_all();
-    if (gmem_rdm_share_all() < 0) {
-        error_report("cannot reset: part of the guest's memory stays private");
-        exit(1);
-    }
-}
-
 void kvm_gmem_probe(KVMState *s, MachineState *ms)
 {
     Error *err = NULL;
@@ -164,8 +127,7 @@ void kvm_gmem_probe(KVMState *s, MachineState *ms)
                         "none", gmem_mode_why);
 
     if (gmem_mode == KVM_GMEM_IN_PLACE) {
-        qemu_add_vm_change_state_handler_prio(gmem_launch, NULL, 10);
-        qemu_register_reset(gmem_reset, NULL);
+        kvm_gmem_launch_init();
     }
 }
 

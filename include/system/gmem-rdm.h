@@ -116,14 +116,34 @@ void gmem_rdm_query(GmemRdm *rdm, uint64_t *shared, uint64_t *private,
                     uint64_t *withdrawn, GmemStateStats *stats);
 
 /**
+ * gmem_rdm_report: tell the user why a job has failed
+ * @job: it has a message
+ * @err: -errno with which it ended
+ *
+ * A shortage (-ENOSPC, -ENOMEM) is told once a second at most: the guest goes
+ * on, and may ask again as often as it likes.
+ */
+void gmem_rdm_report(GmemJob *job, int err);
+
+/**
  * gmem_rdm_launch_all: tell the listeners of all in-place RAM blocks what is
  * shared
  *
- * To be called once, with the BQL held, before the first vCPU runs.
+ * To be called with the BQL held and no vCPU running: before the first one
+ * does, and after gmem_rdm_withdraw_all().  Does nothing for a block that is
+ * launched already.
  *
- * Returns 0, or -errno when a listener refused (reported).
+ * Returns true, or false with @errp set when a listener refused.
  */
-int gmem_rdm_launch_all(void);
+bool gmem_rdm_launch_all(Error **errp);
+
+/**
+ * gmem_rdm_withdraw_all: take all memory from the listeners, as before launch
+ *
+ * For a reset of a guest whose memory starts private.  To be called with the
+ * BQL held, all vCPUs stopped and no request pending.
+ */
+void gmem_rdm_withdraw_all(void);
 
 /**
  * gmem_rdm_share_all: make all pages of all in-place RAM blocks shared

@@ -116,6 +116,13 @@ void gmem_state_free(GmemState *s);
 int gmem_state_launch(GmemState *s);
 
 /**
+ * gmem_state_unlaunch: the listeners let go of all pages, as before launch
+ *
+ * What was shared becomes withdrawn.  There must be no jobs.
+ */
+void gmem_state_unlaunch(GmemState *s);
+
+/**
  * gmem_state_register_listener: tell @listener what is shared, now and later
  *
  * Returns 0; -EINVAL if the listener's part is empty, not aligned or not

@@ -2,8 +2,9 @@
  * guest_memfd in the KVM accelerator
  *
  * How this host tracks which pages of a confidential guest are private, how
- * the guest_memfd of an in-place RAM block is made (gmem.c), and the way of a
- * conversion request from the guest to the RAM blocks (gmem-request.c).
+ * the guest_memfd of an in-place RAM block is made (gmem.c), launch and reset
+ * (gmem-launch.c), and the way of a conversion request from the guest to the
+ * RAM blocks (gmem-request.c).
  *
  * The kernel facts that this code relies on are in docs/uapi.rst.
  *
@@ -47,6 +48,17 @@ typedef enum KvmGmemMode {
  * kernel does not offer: no other accelerator could give it either.
  */
 void kvm_gmem_probe(KVMState *s, MachineState *ms);
+
+/**
+ * kvm_gmem_launch_init: take part in launch and reset of the virtual machine
+ *
+ * Called once, by kvm_gmem_probe(), in in-place mode.  From then on, when the
+ * virtual machine runs for the first time, and at each reset: what the type of
+ * the confidential guest wants private is converted, then devices learn what
+ * is shared.  A reset first gives up pending requests and makes all memory
+ * shared, so that the firmware can be written again.
+ */
+void kvm_gmem_launch_init(void);
 
 /**
  * kvm_gmem_mode: the mode that kvm_gmem_probe() chose

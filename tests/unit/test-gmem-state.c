@@ -63,6 +63,28 @@ static void test_launch(void)
     teardown(&f);
 }
 
+/* A reset: the listeners let go of all, learn nothing, and get what is shared */
+static void test_unlaunch(void)
+{
+    Fixture f;
+
+    setup_launched(&f, 16);
+    g_assert_cmpint(convert(&f, 4, 4, true, 0), ==, 0);
+    fake_reset_log(f.k);
+    gmem_state_unlaunch(f.s);
+    assert_log(&f, "-A 0+4; -A 8+8; ");
+    check(&f, 12);
+    gmem_state_unlaunch(f.s);
+    g_assert_cmpint(convert(&f, 4, 4, false, 0), ==, 0);
+    g_assert_cmpint(convert(&f, 0, 12, true, 0), ==, 0);
+    assert_log(&f, "shared 4+4; private 0+12; ");
+    check(&f, 4);
+    g_assert_cmpint(gmem_state_launch(f.s), ==, 0);
+    assert_log(&f, "+A 12+4; ");
+    check(&f, 0);
+    teardown(&f);
+}
+
 static void test_noop(void)
 {
     Fixture f;
@@ -383,6 +405,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/gmem-state/order", test_order);
     g_test_add_func("/gmem-state/launch", test_launch);
+    g_test_add_func("/gmem-state/unlaunch", test_unlaunch);
     g_test_add_func("/gmem-state/noop", test_noop);
     g_test_add_func("/gmem-state/mixed", test_mixed);
     g_test_add_func("/gmem-state/mixed-busy-private", test_mixed_busy_private);

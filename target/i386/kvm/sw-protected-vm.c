@@ -3,8 +3,9 @@
  *
  * KVM_X86_SW_PROTECTED_VM keeps private and shared memory apart as SEV-SNP and
  * TDX do, but encrypts nothing: it is for developing and testing.  The guest
- * asks for conversions with KVM_HC_MAP_GPA_RANGE; all of its memory starts
- * shared.
+ * asks for conversions with KVM_HC_MAP_GPA_RANGE.  Its memory starts shared,
+ * or, with initial-state=private, private but for the firmware and the first
+ * MiB, where a small guest has what must be shared.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,7 +14,9 @@
 #include <linux/kvm.h>
 #include <linux/kvm_para.h>
 #include "qapi/error.h"
+#include "qapi/qapi-types-qom.h"
 #include "qapi/visitor.h"
+#include "qemu/units.h"
 #include "qemu/error-report.h"
 #include "qom/object_interfaces.h"
 #include "hw/boards.h"
@@ -32,6 +35,9 @@
 /* How long a busy page may hold up one request, in milliseconds. */
 #define SW_PROTECTED_CONVERT_TIMEOUT 1000
 
+/* Guest memory below this address starts shared in any case. */
+#define SW_PROTECTED_WINDOW (1 * MiB)
+
 OBJECT_DECLARE_SIMPLE_TYPE(X86SwProtectedVm, X86_SW_PROTECTED_VM)
 
 struct X86SwProtectedVm {
@@ -45,16 +51,51 @@ OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(X86SwProtectedVm,
                                           X86_CONFIDENTIAL_GUEST,
                                           { TYPE_USER_CREATABLE }, { })
 
-/* Dual-backed only: memory slots are made private as they are added. */
+/* In place: all is shared until now.  Memory plugged in later stays shared. */
+static bool sw_protected_convert_initial(ConfidentialGuestSupport *cgs,
+                                         Error **errp)
+{
+    X86MachineState *x86ms = X86_MACHINE(current_machine);
+    uint64_t below_4g = x86ms->below_4g_mem_size;
+    int ret = 0;
+
+    if (below_4g > SW_PROTECTED_WINDOW) {
+        ret = kvm_gmem_convert_memory(SW_PROTECTED_WINDOW,
+                                      below_4g - SW_PROTECTED_WINDOW, true);
+    }
+    if (!ret && x86ms->above_4g_mem_size) {
+        ret = kvm_gmem_convert_memory(x86ms->above_4g_mem_start,
+                                      x86ms->above_4g_mem_size, true);
+    }
+    if (ret) {
+        error_setg(errp, "%s: cannot make the guest's memory private: %s",
+                   TYPE_X86_SW_PROTECTED_VM, strerror(-ret));
+    }
+    return !ret;
+}
+
+/*
+ * Dual-backed only: memory slots are made private as they are added; share all
+ * of them, or what initial-state=private leaves shared.
+ */
 static bool sw_protected_share_range(Int128 start, Int128 len,
                                      const MemoryRegion *mr,
                                      hwaddr offset_in_region, void *opaque)
 {
+    X86MachineState *x86ms = X86_MACHINE(current_machine);
+    hwaddr addr = int128_get64(start);
+    hwaddr end = addr + int128_get64(len);
     int *ret = opaque;
 
-    if (memory_region_has_guest_memfd((MemoryRegion *)mr)) {
-        *ret = kvm_convert_memory(int128_get64(start), int128_get64(len),
-                                  false);
+    if (current_machine->cgs->initial_private) {
+        if (addr < x86ms->below_4g_mem_size) {
+            end = MIN(end, SW_PROTECTED_WINDOW);
+        } else if (addr >= 4 * GiB) {
+            end = addr;
+        }
+    }
+    if (addr < end && memory_region_has_guest_memfd((MemoryRegion *)mr)) {
+        *ret = kvm_convert_memory(addr, end - addr, false);
     }
     return *ret < 0;
 }
@@ -151,6 +192,25 @@ static void sw_protected_set_in_place(Object *obj, bool value, Error **errp)
     cgs->convert_in_place = value ? ON_OFF_AUTO_ON : ON_OFF_AUTO_OFF;
 }
 
+static int sw_protected_get_initial_state(Object *obj, Error **errp)
+{
+    return CONFIDENTIAL_GUEST_SUPPORT(obj)->initial_private ?
+           X86_SW_PROTECTED_VM_STATE_PRIVATE :
+           X86_SW_PROTECTED_VM_STATE_SHARED;
+}
+
+static void sw_protected_set_initial_state(Object *obj, int value, Error **errp)
+{
+    ConfidentialGuestSupport *cgs = CONFIDENTIAL_GUEST_SUPPORT(obj);
+
+    if (cgs->ready) {
+        error_setg(errp, "initial-state cannot be changed once the guest is "
+                   "set up");
+        return;
+    }
+    cgs->initial_private = value == X86_SW_PROTECTED_VM_STATE_PRIVATE;
+}
+
 static void sw_protected_get_timeout(Object *obj, Visitor *v, const char *name,
                                      void *opaque, Error **errp)
 {
@@ -179,6 +239,7 @@ static void x86_sw_protected_vm_class_init(ObjectClass *oc, const void *data)
     klass->kvm_init = sw_protected_kvm_init;
     klass->can_convert_in_place = true;
     klass->faults_never_convert = true;
+    klass->convert_initial_memory = sw_protected_convert_initial;
     x86_klass->kvm_type = sw_protected_kvm_type;
 
     object_class_property_add_bool(oc, "convert-in-place",
@@ -186,6 +247,13 @@ static void x86_sw_protected_vm_class_init(ObjectClass *oc, const void *data)
                                    sw_protected_set_in_place);
     object_class_property_set_description(oc, "convert-in-place",
         "convert memory in the pages of one guest_memfd");
+    object_class_property_add_enum(oc, "initial-state",
+                                   "X86SwProtectedVmState",
+                                   &X86SwProtectedVmState_lookup,
+                                   sw_protected_get_initial_state,
+                                   sw_protected_set_initial_state);
+    object_class_property_set_description(oc, "initial-state",
+        "state of the memory when the guest starts");
     object_class_property_add(oc, "convert-timeout", "uint32",
                               sw_protected_get_timeout,
                               sw_protected_set_timeout, NULL, NULL);

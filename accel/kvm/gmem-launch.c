@@ -1,0 +1,128 @@
+/*
+ * guest_memfd in the KVM accelerator: launch and reset of in-place memory
+ *
+ * In-place memory starts shared, and nobody but QEMU knows it: firmware and
+ * ROMs are written through the host mapping.  Once they are there, the type of
+ * the confidential guest converts what is private when the guest starts, and
+ * only then devices are told what is shared.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "hw/boards.h"
+#include "hw/resettable.h"
+#include "system/confidential-guest-support.h"
+#include "system/gmem.h"
+#include "system/gmem-rdm.h"
+#include "system/reset.h"
+#include "system/runstate.h"
+
+#define TYPE_GMEM_RESET "gmem-reset"
+OBJECT_DECLARE_SIMPLE_TYPE(GmemReset, GMEM_RESET)
+
+struct GmemReset {
+    Object parent;
+    ResettableState reset_state;
+};
+
+OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(GmemReset, gmem_reset, GMEM_RESET,
+                                          OBJECT,
+                                          { TYPE_RESETTABLE_INTERFACE }, { })
+
+static bool gmem_launched;
+
+/*
+ * Devices get what is shared after the initial conversions: a page that is in
+ * their hands could not be made private.
+ */
+static bool gmem_launch_memory(Error **errp)
+{
+    ConfidentialGuestSupport *cgs = current_machine->cgs;
+
+    if (cgs->initial_private &&
+        !CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(cgs)->convert_initial_memory(
+            cgs, errp)) {
+        return false;
+    }
+    return gmem_rdm_launch_all(errp);
+}
+
+/*
+ * Low priority, so that the launch steps of the confidential guest, which hang
+ * on the same transition, come first.
+ */
+static void gmem_launch(void *opaque, bool running, RunState state)
+{
+    Error *err = NULL;
+
+    if (!running || gmem_launched) {
+        return;
+    }
+    gmem_launched = true;
+    if (!gmem_launch_memory(&err)) {
+        error_reportf_err(err, "cannot launch: ");
+        exit(1);
+    }
+}
+
+/*
+ * The enter phase comes before anything is reset: the ROMs are written again
+ * later, and a private page would be out of reach.  Pending requests go first:
+ * sharing all would wait for them, and they for their vCPU.
+ *
+ * Where all will be private again, devices must not see it shared meanwhile;
+ * and a container with a limit may be unable to map all of the guest.
+ */
+static void gmem_reset_enter(Object *obj, ResetType type)
+{
+    kvm_gmem_drop_all();
+    if (gmem_launched && current_machine->cgs->initial_private) {
+        gmem_rdm_withdraw_all();
+    }
+    if (gmem_rdm_share_all() < 0) {
+        error_report("cannot reset: part of the guest's memory stays private");
+        exit(1);
+    }
+}
+
+/* The exit phase comes after all has been reset and written. */
+static void gmem_reset_exit(Object *obj, ResetType type)
+{
+    Error *err = NULL;
+
+    if (gmem_launched && !gmem_launch_memory(&err)) {
+        error_reportf_err(err, "cannot reset: ");
+        exit(1);
+    }
+}
+
+static ResettableState *gmem_reset_get_state(Object *obj)
+{
+    return &GMEM_RESET(obj)->reset_state;
+}
+
+static void gmem_reset_init(Object *obj)
+{
+}
+
+static void gmem_reset_finalize(Object *obj)
+{
+}
+
+static void gmem_reset_class_init(ObjectClass *klass, const void *data)
+{
+    ResettableClass *rc = RESETTABLE_CLASS(klass);
+
+    rc->get_state = gmem_reset_get_state;
+    rc->phases.enter = gmem_reset_enter;
+    rc->phases.exit = gmem_reset_exit;
+}
+
+void kvm_gmem_launch_init(void)
+{
+    qemu_add_vm_change_state_handler_prio(gmem_launch, NULL, 10);
+    qemu_register_resettable(object_new(TYPE_GMEM_RESET));
+}
