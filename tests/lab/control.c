@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include "assign.h"
 #include "control.h"
 #include "guest-memory.h"
 #include "qmp.h"
@@ -41,6 +42,7 @@ struct Control {
     QTrace *trace;
     GuestMemory *memory;
     Qmp *qmp;
+    DmaFaults *faults;
     GPtrArray *pins;
     GQueue later;
     double mark;            /* ms clock */
@@ -77,6 +79,7 @@ Control *control_new(Vm *vm, QTrace *trace)
     c->trace = trace;
     c->memory = guest_memory_new(vm);
     c->qmp = qmp_new(vm->qmp);
+    c->faults = dma_faults_new();
     c->pins = g_ptr_array_new_with_free_func(pin_free);
     g_queue_init(&c->later);
     return c;
@@ -89,6 +92,7 @@ void control_free(Control *c)
         g_queue_clear_full(&c->later, later_free);
         guest_memory_free(c->memory);
         qmp_free(c->qmp);
+        dma_faults_free(c->faults);
         g_free(c);
     }
 }
@@ -139,6 +143,7 @@ static char *do_mark(Control *c)
 {
     qtrace_mark(c->trace);
     qmp_mark(c->qmp);
+    dma_faults_mark(c->faults);
     c->mark = now_ms();
     for (guint i = 0; i < c->pins->len; i++) {
         gmem_pin_start(c->pins->pdata[i]);
@@ -353,6 +358,15 @@ char *control_request(Control *c, const char *line)
         return do_since(c, n > 1 ? arg(w, 1) : 1);
     } else if (g_str_equal(w[0], "count") && n == 2) {
         return g_strdup_printf("ok %u", qtrace_count(c->trace, w[1]));
+    } else if (g_str_equal(w[0], "bytes") && n == 2) {
+        return g_strdup_printf("ok %" PRIu64, qtrace_bytes(c->trace, w[1]));
+    } else if (g_str_equal(w[0], "events")) {
+        g_autofree char *events = qtrace_events(c->trace);
+
+        return g_strdup_printf("ok %s", events);
+    } else if (g_str_equal(w[0], "dma-faults") && n == 3) {
+        return g_strdup_printf("ok %u", dma_faults_count(c->faults, arg(w, 1),
+                                                         arg(w, 2)));
     } else if (g_str_equal(w[0], "after") && n >= 3) {
         return do_after(c, w);
     } else if ((g_str_equal(w[0], "offset") || g_str_equal(w[0], "inode")) &&

@@ -34,6 +34,14 @@
  *                             the block
  *   event N [MS]              -> the data of the Nth event since the mark that
  *                             a page is busy; waits MS for it; or none
+ *   bytes EVENT               -> the sizes that QEMU traced with it since then
+ *   events                    -> the order of things since the mark, as letters
+ *                             with a count: D a listener let go of pages, P
+ *                             they became private, S shared, M a listener is
+ *                             told of them, B busy, X any other error (D, M:
+ *                             needs -trace gmem_rdm_*)
+ *   dma-faults IOVA SIZE      -> how many accesses of a device to these bytes
+ *                             the IOMMU has refused since the mark
  *   memory                    -> guest memory in the host: gmem=, other=, peak=
  *   hmp COMMAND               -> QEMU's answer, lines joined by "; "
  */

@@ -15,6 +15,7 @@
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "assign.h"
 #include "control.h"
 #include "verdict.h"
 
@@ -172,7 +173,10 @@ static void print_stderr(const Scenario *s, Vm *vm)
     }
 }
 
-/* The first line that matches, or NULL, and how many lines are besides. */
+/*
+ * The first line that matches, or NULL, and how many lines are besides that
+ * the scenario does not allow.
+ */
 static char *matching_line(const Scenario *s, Vm *vm, unsigned *others)
 {
     g_auto(GStrv) lines = g_strsplit(vm->error_text->str, "\n", -1);
@@ -186,7 +190,8 @@ static char *matching_line(const Scenario *s, Vm *vm, unsigned *others)
         if (!found && s->line &&
             g_regex_match_simple(s->line, lines[i], 0, 0)) {
             found = g_strdup(lines[i]);
-        } else {
+        } else if (!s->allow ||
+                   !g_regex_match_simple(s->allow, lines[i], 0, 0)) {
             ++*others;
         }
     }
@@ -308,6 +313,7 @@ static unsigned run_scenario(const Scenario *s, const LabPaths *paths,
 {
     g_autofree char *error = NULL;
     gint64 start = g_get_monotonic_time();
+    HostFiles *files = NULL;
     QTrace *trace = NULL;
     const char *why;
     Control *control;
@@ -317,6 +323,12 @@ static unsigned run_scenario(const Scenario *s, const LabPaths *paths,
 
     verdict_init(&v, s->name, opt_demo, count);
     v.expect_fail = s->expect == EXPECT_FAIL;
+    if ((s->host_files &&
+         !(files = host_files_write(s->host_files, &error))) ||
+        (s->assign && !assign_bind(s->assign, &error))) {
+        verdict_report(&v, false, "%s", error);
+        goto out;
+    }
     vm = vm_start(s, paths, &error);
     if (!vm) {
         verdict_report(&v, false, "%s", error);
@@ -330,7 +342,7 @@ static unsigned run_scenario(const Scenario *s, const LabPaths *paths,
         print_demo_head(paths, trace);
     }
     if (s->expect == EXPECT_REFUSE) {
-        vm_wait(vm, 500);
+        vm_wait(vm, s->timeout * 1000);
         check_refused(s, vm, &v);
     } else if (vm->ended) {
         verdict_report(&v, false, "QEMU did not start (exit code %d)",
@@ -354,6 +366,7 @@ static unsigned run_scenario(const Scenario *s, const LabPaths *paths,
     }
     vm_end(vm);
 out:
+    host_files_restore(files);
     if (!opt_demo) {
         printf("# %s: %.1f s\n", s->name,
                (g_get_monotonic_time() - start) / 1e6);

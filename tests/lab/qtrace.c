@@ -9,6 +9,7 @@
 #include <string.h>
 #include <stdio.h>
 #include <errno.h>
+#include "gmem-file.h"
 #include "qtrace.h"
 #include "pattern.h"
 
@@ -179,6 +180,46 @@ QTraceSum qtrace_sum(QTrace *t, uint64_t held)
     return sum;
 }
 
+static char event_letter(char *line)
+{
+    Call c;
+
+    if (event_text(line, "gmem_rdm_discard")) {
+        return 'D';
+    }
+    if (event_text(line, "gmem_rdm_populate")) {
+        return 'M';
+    }
+    if (!parse_call(line, &c)) {
+        return 0;
+    }
+    if (c.ret) {
+        return c.ret == -EAGAIN ? 'B' : 'X';
+    }
+    return strstr(line, " private ret ") ? 'P' : 'S';
+}
+
+char *qtrace_events(QTrace *t)
+{
+    FILE *f = fopen(t->path, "r");
+    g_autoptr(GString) all = g_string_new(NULL);
+    char line[1024];
+
+    if (f && fseek(f, t->from, SEEK_SET) == 0) {
+        while (fgets(line, sizeof(line), f) && strchr(line, '\n')) {
+            char letter = event_letter(line);
+
+            if (letter) {
+                g_string_append_c(all, letter);
+            }
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+    return gmem_runs(all->str, all->len);
+}
+
 char *qtrace_line(QTrace *t, const char *event)
 {
     FILE *f = fopen(t->path, "r");
@@ -198,19 +239,41 @@ char *qtrace_line(QTrace *t, const char *event)
     return found;
 }
 
-unsigned qtrace_count(QTrace *t, const char *event)
+/* How many lines of @event there are since the mark; *@bytes: their sizes. */
+static unsigned count_event(QTrace *t, const char *event, uint64_t *bytes)
 {
     FILE *f = fopen(t->path, "r");
     char line[1024];
     unsigned n = 0;
 
+    *bytes = 0;
     if (f && fseek(f, t->from, SEEK_SET) == 0) {
         while (fgets(line, sizeof(line), f) && strchr(line, '\n')) {
-            n += event_text(line, event) != NULL;
+            const char *text = event_text(line, event);
+
+            if (text) {
+                n++;
+                *bytes += value_u64(text, "size");
+            }
         }
     }
     if (f) {
         fclose(f);
     }
     return n;
+}
+
+unsigned qtrace_count(QTrace *t, const char *event)
+{
+    uint64_t bytes;
+
+    return count_event(t, event, &bytes);
+}
+
+uint64_t qtrace_bytes(QTrace *t, const char *event)
+{
+    uint64_t bytes;
+
+    count_event(t, event, &bytes);
+    return bytes;
 }

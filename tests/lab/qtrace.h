@@ -37,6 +37,18 @@ QTraceSum qtrace_sum(QTrace *t, uint64_t held);
 unsigned qtrace_count(QTrace *t, const char *event);
 
 /*
+ * qtrace_events: what happened since the mark, in order: a letter and how many
+ * in a row ("D1P1"); see control.h.  Free with g_free.
+ */
+char *qtrace_events(QTrace *t);
+
+/*
+ * qtrace_bytes: the sizes of all ranges that @event was traced for since the
+ * mark, added up.
+ */
+uint64_t qtrace_bytes(QTrace *t, const char *event);
+
+/*
  * qtrace_line: the text behind the name of the first event @event in the
  * whole file ("mode in-place: ..."), or NULL; free with g_free.
  */

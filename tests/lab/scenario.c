@@ -20,7 +20,10 @@ static const struct {
     { "qemu", offsetof(Scenario, qemu), NULL },
     { "payload", offsetof(Scenario, payload), NULL },
     { "line", offsetof(Scenario, line), NULL },
+    { "allow", offsetof(Scenario, allow), NULL },
     { "preload", offsetof(Scenario, preload), NULL },
+    { "assign", offsetof(Scenario, assign), NULL },
+    { "host-file", offsetof(Scenario, host_files), NULL },
     { "mode", offsetof(Scenario, mode), "in-place vm-attributes none" },
 };
 

@@ -25,7 +25,10 @@ typedef struct Scenario {
     char *qemu;             /* further QEMU arguments, shell quoting */
     char *payload;          /* "test=NAME key=value..." */
     char *line;             /* regex that one line of QEMU's stderr matches */
+    char *allow;            /* regex: lines on stderr that may come */
     char *preload;          /* LD_PRELOAD of QEMU; may be NULL */
+    char *assign;           /* PCI devices for vfio-pci; may be NULL */
+    char *host_files;       /* "PATH VALUE ..." to be written; may be NULL */
     ScenarioExpect expect;
     char *mode;             /* the mode that the probe must have chosen */
     int timeout;            /* seconds */

@@ -30,6 +30,7 @@ extern const PayloadTest tests_busy[];
 extern const PayloadTest tests_pending[];
 extern const PayloadTest tests_monitor[];
 extern const PayloadTest tests_other[];
+extern const PayloadTest tests_vfio[];
 extern const PayloadTest tests_demo[];
 
 /* --- lib.c: text and memory ------------------------------------------- */
@@ -165,6 +166,40 @@ void ap_run(void (*fn)(void));
 /* ap_busy: is it still at that?  ap_wait: wait until it is not. */
 bool ap_busy(void);
 void ap_wait(void);
+
+/* --- pci.c: devices on bus 0, function 0 -------------------------------- */
+
+#define HOST_BRIDGE         0       /* its slot */
+
+uint8_t pci_read8(unsigned slot, unsigned reg);
+void pci_write8(unsigned slot, unsigned reg, uint8_t v);
+uint32_t pci_read32(unsigned slot, unsigned reg);
+void pci_write32(unsigned slot, unsigned reg, uint32_t v);
+
+/*
+ * set_pam: write all PAM registers of the host bridge.  QEMU deletes and makes
+ * again the memory slots below 1 MiB then.
+ */
+void set_pam(uint8_t v);
+
+/*
+ * QEMU's teaching device: it copies up to a page between memory and a buffer
+ * of its own, 100 ms after it was told to.
+ */
+typedef struct Edu {
+    unsigned slot;
+    uint64_t bar;
+} Edu;
+
+/* edu_open: find the @n-th one, give it addresses; false: there is none. */
+bool edu_open(unsigned n, Edu *edu);
+
+/* edu_start: let it copy one page from or to @gpa; edu_busy: is it at that? */
+void edu_start(const Edu *edu, uint64_t gpa, bool to_memory);
+bool edu_busy(const Edu *edu);
+
+/* edu_dma: both; returns when it is done. */
+void edu_dma(const Edu *edu, uint64_t gpa, bool to_memory);
 
 /* --- guest.c: the guest's memory -------------------------------------- */
 

@@ -2,29 +2,7 @@
 /* Slot rebuilds, the dual-backed mode, and the start-up check. */
 #include "payload.h"
 
-#define PCI_ADDRESS     0xcf8
-#define PCI_DATA        0xcfc
-#define Q35_PAM0        0x90    /* seven registers, host bridge 00:00.0 */
-
-static uint8_t pci_read8(unsigned reg)
-{
-    outl(PCI_ADDRESS, 0x80000000u | (reg & 0xfc));
-    return inb(PCI_DATA + (reg & 3));
-}
-
-static void pci_write8(unsigned reg, uint8_t v)
-{
-    outl(PCI_ADDRESS, 0x80000000u | (reg & 0xfc));
-    outb(PCI_DATA + (reg & 3), v);
-}
-
-static void set_pam(uint8_t v)
-{
-    pci_write8(Q35_PAM0, v & 0x30);
-    for (unsigned i = 1; i < 7; i++) {
-        pci_write8(Q35_PAM0 + i, v);
-    }
-}
+#define Q35_PAM1        0x91
 
 /*
  * Writing the PAM registers makes QEMU delete and re-create the memory slots
@@ -38,8 +16,8 @@ static void pam(void)
 
     step_begin();
     set_pam(0x33);
-    check(pci_read8(Q35_PAM0 + 1) == 0x33, "PAM1 reads 0x%x",
-          pci_read8(Q35_PAM0 + 1));
+    check(pci_read8(HOST_BRIDGE, Q35_PAM1) == 0x33, "PAM1 reads 0x%x",
+          pci_read8(HOST_BRIDGE, Q35_PAM1));
     fill(legacy, 8, 8);
     fill(above, 8, 8);
     check_convert(legacy, 4, true, 0);
