@@ -79,6 +79,29 @@ static void dual_backed(void)
     step_end("shared again: again a new zeroed page");
 }
 
+/* initial-state=private there: the host sees another page than the guest. */
+static void initial_private_dual(void)
+{
+    uint64_t gpa = 32 * MIB, low = WINDOW_END - 4 * PAGE;
+
+    step_begin();
+    fill(low, 4, 1);
+    host_verify(low, 4, 1);
+    step_end("the first MiB is shared");
+
+    step_begin();
+    fill(MIB, 4, 1);
+    fill(gpa, 512, 1);
+    check(!str_equal(ask("check 0x%lx 4 1", MIB), "match") &&
+          !str_equal(ask("check 0x%lx 512 1", gpa), "match"),
+          "the host reads what the guest wrote");
+    verify(gpa, 512, 1);
+    check_convert(gpa, 512, false, 0);
+    fill(gpa, 512, 2);
+    host_verify(gpa, 512, 2);
+    step_end("memory above it is private, and can be shared");
+}
+
 /*
  * RAM keeps its content over a reset of the machine, so a word in a page that
  * stays shared tells the second life from the first.
@@ -162,6 +185,7 @@ static void must_fault(void)
 const PayloadTest tests_other[] = {
     { "pam", pam },
     { "dual-backed", dual_backed },
+    { "initial-private-dual", initial_private_dual },
     { "reset", reset },
     { "object-del", object_del },
     { "hello", hello },
