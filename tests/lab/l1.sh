@@ -128,7 +128,10 @@ elapsed=0
 while kill -0 "$PID" 2>/dev/null; do
     if [ "$elapsed" -ge $((LIMIT * 5)) ]; then
         "$(dirname "$0")/hang.py" "$WORK/qmp" "$PID" "$KERNEL" >"$HANG" 2>&1 || true
+        # One that hangs itself does not take the polite signal.
         kill "$PID" 2>/dev/null || true
+        sleep 2
+        kill -KILL "$PID" 2>/dev/null || true
         wait "$PID" 2>/dev/null || true
         PID=''
         fail 101 "the emulated host was not done within $LIMIT s;" \

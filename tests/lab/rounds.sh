@@ -179,7 +179,8 @@ matrix() {
 # shellcheck disable=SC2153 # KERNEL comes from lab.sh
 round_on() {
     round lab-on "parameter on: selftests and scenarios" "$KERNEL" 1800 "$PARAMETER=1" \
-        "$(selftest_commands on)
+        "emulator 5
+$(selftest_commands on)
 gmem-lab $SETS --kernel ours --parameter on run scenarios/*.scn"
     judge on lab-on
 }
