@@ -179,6 +179,11 @@ void gmem_rdm_unregister_listener(GmemRdm *rdm, RamDiscardListener *rdl)
     rdl->section = NULL;
 }
 
+uint64_t gmem_rdm_mappable(GmemRdm *rdm, uint64_t offset, uint64_t size)
+{
+    return gmem_state_mappable(rdm->state, offset, size);
+}
+
 GmemJob *gmem_rdm_convert(GmemRdm *rdm, const MemoryRegionSection *section,
                           bool to_private, int64_t timeout_ns)
 {

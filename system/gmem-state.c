@@ -8,7 +8,9 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "qemu/bitmap.h"
+#include "qemu/host-utils.h"
 #include "system/gmem-state-internal.h"
 
 void gmem_state_lock(GmemState *s)
@@ -57,18 +59,25 @@ bool gmem_state_run_withdrawn(GmemState *s, uint64_t pos, uint64_t end,
     return false;
 }
 
+/*
+ * The lock keeps other writers out; a whole word at a time, because
+ * gmem_state_mappable() reads without it.
+ */
 void gmem_state_set(GmemState *s, unsigned long *map, uint64_t *counter,
                     const GmemRange *run, bool value)
 {
-    uint64_t first = run->start / s->page_size;
-    uint64_t pages = (run->end - run->start) / s->page_size;
+    uint64_t page = run->start / s->page_size;
+    uint64_t end = run->end / s->page_size;
 
-    if (value) {
-        bitmap_set(map, first, pages);
-        *counter += pages;
-    } else {
-        bitmap_clear(map, first, pages);
-        *counter -= pages;
+    *counter += value ? end - page : page - end;
+    while (page < end) {
+        unsigned long *word = map + BIT_WORD(page);
+        unsigned bit = page % BITS_PER_LONG;
+        unsigned n = MIN(end - page, BITS_PER_LONG - bit);
+        unsigned long mask = (~0UL >> (BITS_PER_LONG - n)) << bit;
+
+        qatomic_set(word, value ? *word | mask : *word & ~mask);
+        page += n;
     }
 }
 
@@ -218,7 +227,7 @@ int gmem_state_launch(GmemState *s)
         ret = gmem_state_populate(s, &run);
     }
     if (ret == 0) {
-        s->launched = true;
+        qatomic_store_release(&s->launched, true);
     } else {
         state_withdraw_all(s);
     }
@@ -291,6 +300,34 @@ bool gmem_state_is_populated(GmemState *s, uint64_t offset, uint64_t size)
                           QEMU_ALIGN_UP(offset + size, s->page_size), &run);
     gmem_state_unlock(s);
     return ret;
+}
+
+uint64_t gmem_state_mappable(GmemState *s, uint64_t offset, uint64_t size)
+{
+    const unsigned long *map = qatomic_load_acquire(&s->launched) ?
+                               s->populated : s->kernel_shared;
+    uint64_t page, end;
+
+    if (!size || offset >= s->size) {
+        return 0;
+    }
+    size = MIN(size, s->size - offset);
+    page = offset / s->page_size;
+    end = DIV_ROUND_UP(offset + size, s->page_size);
+    while (page < end) {
+        unsigned bit = page % BITS_PER_LONG;
+        unsigned long holes = ~qatomic_read(&map[BIT_WORD(page)]) >> bit;
+
+        if (holes) {
+            page += ctzl(holes);
+            break;
+        }
+        page += BITS_PER_LONG - bit;
+    }
+    if (page >= end) {
+        return size;
+    }
+    return page * s->page_size > offset ? page * s->page_size - offset : 0;
 }
 
 int gmem_state_replay(GmemState *s, uint64_t offset, uint64_t size,

@@ -44,6 +44,16 @@ void gmem_rdm_register_listener(GmemRdm *rdm, RamDiscardListener *rdl,
 void gmem_rdm_unregister_listener(GmemRdm *rdm, RamDiscardListener *rdl);
 
 /**
+ * gmem_rdm_mappable: how much of a range may be mapped for a device
+ * @rdm: the block's states
+ * @offset: into the block, in bytes
+ * @size: bytes; neither need be aligned
+ *
+ * Takes no lock.  See gmem_state_mappable().
+ */
+uint64_t gmem_rdm_mappable(GmemRdm *rdm, uint64_t offset, uint64_t size);
+
+/**
  * gmem_rdm_convert: begin to make a section private or shared
  * @rdm: the block's states
  * @section: the part of the block, page aligned

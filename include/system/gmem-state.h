@@ -21,10 +21,11 @@
  *
  *   BQL -> ramlist -> this lock -> locks of the kernel (KVM, mm)
  *
- * All functions take the lock themselves; the caller must not hold it, which
- * means: callbacks (listeners, replay, GmemConvertOps) run with it held, so
- * they must not take the BQL, must not convert memory and must not call any
- * function of this header for the same block.
+ * All functions take the lock themselves, but for gmem_state_mappable(), which
+ * needs none.  The caller must not hold it, which means: callbacks (listeners,
+ * replay, GmemConvertOps) run with it held, so they must not take the BQL, must
+ * not convert memory and must not call any other function of this header for
+ * the same block.
  */
 
 #ifndef SYSTEM_GMEM_STATE_H
@@ -145,6 +146,22 @@ void gmem_state_unregister_listener(GmemState *s, GmemListener *listener);
  * is a listener that is told of changes.
  */
 bool gmem_state_is_populated(GmemState *s, uint64_t offset, uint64_t size);
+
+/**
+ * gmem_state_mappable: how much of a range may be handed out as plain memory
+ *
+ * @offset, @size: any bytes; what lies outside of the block is not mappable
+ *
+ * Returns how many bytes from @offset on lie in pages that are shared; before
+ * gmem_state_launch(), in pages that are not private.  A page that is being
+ * made private (withdrawn) no longer counts, so that nobody new gets hold of
+ * it.
+ *
+ * Takes no lock: it is on the way of each request to a device, and a lock would
+ * not help.  The answer may be old as soon as it is given, as that of
+ * gmem_state_is_populated().
+ */
+uint64_t gmem_state_mappable(GmemState *s, uint64_t offset, uint64_t size);
 
 /**
  * gmem_state_replay: call @fn for each run of pages in a range

@@ -5,6 +5,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/bitmap.h"
+#include "system/gmem-state-internal.h"
 #include "state-fixture.h"
 
 static void test_order(void)
@@ -193,6 +195,66 @@ static void test_views(void)
     g_assert_false(gmem_state_is_populated(f.s, 0, 101 * PAGE));
     g_assert_cmpint(gmem_state_replay(f.s, 0, 256 * PAGE, true, replay_stop,
                                       &left), ==, -EBUSY);
+    teardown(&f);
+}
+
+/* What gmem_state_mappable() must say: counted one by one */
+static uint64_t mappable(GmemState *s, const unsigned long *map,
+                         uint64_t offset, uint64_t size)
+{
+    uint64_t n = 0;
+
+    while (n < size && offset + n < s->size && test_bit((offset + n) / PAGE, map)) {
+        n++;
+    }
+    return n;
+}
+
+static void test_mappable(void)
+{
+    /* At, around and across the edges of words and of private runs */
+    static const uint64_t pages[] = { 0, 1, 62, 63, 64, 65, 127, 128, 190, 199 };
+    static const int64_t off[] = { -1, 0, 1, 7 };
+    static const uint64_t sizes[] = { 1, 8, PAGE - 1, PAGE, 65 * PAGE,
+                                      300 * PAGE };
+    Fixture f;
+    GmemJob *job;
+    size_t i, j, k, launched;
+
+    setup(&f, 200, true);
+    g_assert_cmpint(convert(&f, 63, 2, true, 0), ==, 0);
+    g_assert_cmpint(convert(&f, 128, 64, true, 0), ==, 0);
+    for (launched = 0; launched < 2; launched++) {
+        const unsigned long *map = launched ? f.s->populated
+                                            : f.s->kernel_shared;
+
+        for (i = 0; i < G_N_ELEMENTS(pages); i++) {
+            for (j = 0; j < G_N_ELEMENTS(off); j++) {
+                uint64_t at = MAX(0, (int64_t)(pages[i] * PAGE) + off[j]);
+
+                for (k = 0; k < G_N_ELEMENTS(sizes); k++) {
+                    g_assert_cmpuint(gmem_state_mappable(f.s, at, sizes[k]), ==,
+                                     mappable(f.s, map, at, sizes[k]));
+                }
+            }
+        }
+        g_assert_cmpint(gmem_state_launch(f.s), ==, 0);
+    }
+    g_assert_cmpuint(gmem_state_mappable(f.s, 0, 0), ==, 0);
+    g_assert_cmpuint(gmem_state_mappable(f.s, 200 * PAGE, 1), ==, 0);
+    g_assert_cmpuint(gmem_state_mappable(f.s, 199 * PAGE, UINT64_MAX), ==, PAGE);
+    teardown(&f);
+
+    /* A page whose conversion waits is nobody's: withdrawn, but not private */
+    setup_launched(&f, 16);
+    fake_hold(f.k, 3, 1, FOREVER);
+    job = gmem_job_new(f.s, 2 * PAGE, 4 * PAGE, true, 0);
+    g_assert_cmpint(gmem_job_attempt(job), ==, -EAGAIN);
+    g_assert_true(test_bit(3, f.s->kernel_shared));
+    g_assert_cmpuint(gmem_state_mappable(f.s, 0, 16 * PAGE), ==, 2 * PAGE);
+    g_assert_cmpuint(gmem_state_mappable(f.s, 3 * PAGE, 1), ==, 0);
+    gmem_job_free(job);
+    g_assert_cmpuint(gmem_state_mappable(f.s, 3 * PAGE, 16 * PAGE), ==, PAGE);
     teardown(&f);
 }
 
@@ -411,6 +473,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem-state/mixed-busy-private", test_mixed_busy_private);
     g_test_add_func("/gmem-state/invalid", test_invalid);
     g_test_add_func("/gmem-state/views", test_views);
+    g_test_add_func("/gmem-state/mappable", test_mappable);
     g_test_add_func("/gmem-state/register", test_register);
     g_test_add_func("/gmem-state/fatal", test_fatal);
     g_test_add_func("/gmem-state/enomem", test_enomem);

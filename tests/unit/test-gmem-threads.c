@@ -120,6 +120,9 @@ static gpointer converter(gpointer opaque)
         if (own) {
             g_assert_cmpint(gmem_state_is_populated(sh->s, (base + page) * PAGE,
                                                     n * PAGE), ==, !to_private);
+            g_assert_cmpuint(gmem_state_mappable(sh->s, (base + page) * PAGE,
+                                                 n * PAGE), ==,
+                             to_private ? 0 : n * PAGE);
         }
     }
     return NULL;
@@ -162,8 +165,13 @@ static void look_populated(GmemState *s)
     gmem_state_is_populated(s, 0, PAGES * PAGE);
 }
 
+static void look_mappable(GmemState *s)
+{
+    g_assert_cmpuint(gmem_state_mappable(s, 0, PAGES * PAGE), <=, PAGES * PAGE);
+}
+
 static void (*const looks[])(GmemState *s) = {
-    look_replay, look_counts, look_stats, look_populated,
+    look_replay, look_counts, look_stats, look_populated, look_mappable,
 };
 
 /*
