@@ -3,9 +3,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "assign.h"
 #include "control.h"
 #include "guest-memory.h"
+#include "pattern.h"
 #include "qmp.h"
 
 #define HMP_MS          5000
@@ -286,6 +288,41 @@ static char *do_event(Control *c, unsigned n, uint64_t ms)
     return take_event(c);
 }
 
+/* How many of the words are of the pattern of the page at @gpa? */
+static unsigned count_pattern(const uint64_t *words, gsize n, uint64_t gpa,
+                              uint64_t seed)
+{
+    unsigned found = 0;
+
+    for (gsize i = 0; i < n; i++) {
+        for (unsigned k = 0; words[i] && k < LAB_PATTERN_WORDS; k++) {
+            found += words[i] == lab_pattern(seed,
+                                             gpa + lab_pattern_offset(k));
+        }
+    }
+    return found;
+}
+
+/* What a command of the monitor has written, and whether it has some page */
+static char *do_find(char **w, guint n)
+{
+    g_autoptr(GError) err = NULL;
+    g_autoptr(GMappedFile) file = g_mapped_file_new(w[1], FALSE, &err);
+    const uint64_t *words;
+    gsize size;
+    unsigned found, other;
+
+    if (!file) {
+        return g_strdup_printf("error %s", err->message);
+    }
+    words = (const uint64_t *)g_mapped_file_get_contents(file);
+    size = g_mapped_file_get_length(file) / sizeof(*words);
+    found = count_pattern(words, size, arg(w, 2), arg(w, 3));
+    other = n < 6 ? 0 : count_pattern(words, size, arg(w, 4), arg(w, 5));
+    unlink(w[1]);
+    return g_strdup_printf("ok found=%u other=%u", found, other);
+}
+
 static char *take_result(Control *c)
 {
     Later *l = g_queue_peek_head(&c->later);
@@ -376,6 +413,8 @@ char *control_request(Control *c, const char *line)
         return do_gmem(c, n > 1 ? w[1] : NULL);
     } else if (g_str_equal(w[0], "event") && n >= 2) {
         return do_event(c, arg(w, 1), arg(w, 2));
+    } else if (g_str_equal(w[0], "find") && n >= 4) {
+        return do_find(w, n);
     } else if (g_str_equal(w[0], "hmp")) {
         return do_hmp(c, line + strlen("hmp "));
     } else if (g_str_equal(w[0], "result")) {

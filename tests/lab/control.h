@@ -44,6 +44,10 @@
  *                             the IOMMU has refused since the mark
  *   memory                    -> guest memory in the host: gmem=, other=, peak=
  *   hmp COMMAND               -> QEMU's answer, lines joined by "; "
+ *   find FILE GPA SEED [GPA SEED]
+ *                             -> how many aligned words of the file are of the
+ *                             pattern of a page: found=, other=; then the file
+ *                             is deleted
  */
 #ifndef LAB_CONTROL_H
 #define LAB_CONTROL_H

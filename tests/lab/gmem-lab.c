@@ -231,6 +231,22 @@ static void check_refused(const Scenario *s, Vm *vm, Verdict *v)
     }
 }
 
+/* One line, nothing else, and the signal that a private page raises */
+static void check_died(const Scenario *s, Vm *vm, Verdict *v)
+{
+    unsigned others;
+    g_autofree char *found = matching_line(s, vm, &others);
+
+    if (found && !others && WIFSIGNALED(vm->status) &&
+        WTERMSIG(vm->status) == SIGBUS) {
+        verdict_report(v, true, "%s", found);
+    } else {
+        verdict_report(v, false, "QEMU must end by SIGBUS with one line: exit "
+                       "code %d, line /%s/ %s, %u other lines", exit_code(vm),
+                       s->line, found ? "found" : "not found", others);
+    }
+}
+
 static void check_mode(const Scenario *s, QTrace *trace, Verdict *v)
 {
     g_autofree char *mode = qtrace_line(trace, "kvm_gmem_mode");
@@ -267,6 +283,9 @@ static void check_end(const Scenario *s, Vm *vm, Verdict *v, double quit_ms)
     case EXPECT_FAIL:
         verdict_report(v, code == EXIT_PAYLOAD_FAIL && (v->failed || v->bailed),
                        "what is wrong is found (exit code %d)", code);
+        break;
+    case EXPECT_DIE:
+        check_died(s, vm, v);
         break;
     case EXPECT_REFUSE:
         break;

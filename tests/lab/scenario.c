@@ -32,6 +32,7 @@ static const char *const expect_words[] = {
     [EXPECT_REFUSE] = "refuse",
     [EXPECT_QUIT] = "quit",
     [EXPECT_FAIL] = "fail",
+    [EXPECT_DIE] = "die",
 };
 
 static bool in_list(const char *word, const char *list)
@@ -77,11 +78,15 @@ static const char *set_key(Scenario *s, const char *key, const char *value)
                 return NULL;
             }
         }
-        return "must be pass, refuse, quit or fail";
+        return "must be pass, refuse, quit, fail or die";
     }
     if (g_str_equal(key, "timeout")) {
         s->timeout = atoi(value);
         return s->timeout > 0 ? NULL : "must be a number of seconds";
+    }
+    if (g_str_equal(key, "disk")) {
+        s->disk = atoi(value);
+        return s->disk > 0 ? NULL : "must be a number of MiB";
     }
     if (g_str_equal(key, "protected-vm")) {
         return set_yes_no(&s->protected_vm, value) ? NULL : "must be yes or no";
@@ -98,8 +103,9 @@ static char *scenario_complete(Scenario *s)
     if (!s->description) {
         return g_strdup("the line \"Description: ...\" is missing");
     }
-    if (s->expect == EXPECT_REFUSE && !s->line) {
-        return g_strdup("\"expect = refuse\" needs \"line = REGEX\"");
+    if ((s->expect == EXPECT_REFUSE || s->expect == EXPECT_DIE) && !s->line) {
+        return g_strdup("\"expect = refuse\" and \"expect = die\" need "
+                        "\"line = REGEX\"");
     }
     if (s->expect != EXPECT_REFUSE && !s->payload) {
         return g_strdup("the key \"payload\" is missing");

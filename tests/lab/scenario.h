@@ -11,6 +11,7 @@ typedef enum ScenarioExpect {
     EXPECT_REFUSE,      /* QEMU ends with an error before the guest runs */
     EXPECT_QUIT,        /* QEMU ends promptly when told to, mid-test */
     EXPECT_FAIL,        /* the payload must find something wrong */
+    EXPECT_DIE,         /* QEMU ends by SIGBUS, and says why in one line */
 } ScenarioExpect;
 
 typedef struct Scenario {
@@ -32,6 +33,7 @@ typedef struct Scenario {
     ScenarioExpect expect;
     char *mode;             /* the mode that the probe must have chosen */
     int timeout;            /* seconds */
+    int disk;               /* MiB of an empty file "disk" in the work folder */
     bool protected_vm;      /* with the confidential guest object? */
     bool stderr_allowed;    /* other lines on stderr are not an error */
 } Scenario;

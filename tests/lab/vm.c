@@ -27,6 +27,13 @@ static const char *const channel_names[CHANNELS] = {
     [QMP] = "qmp",
 };
 
+static void close_fd(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 static void add(GPtrArray *argv, const char *first, ...)
 {
     va_list ap;
@@ -189,6 +196,19 @@ static bool accept_all(Vm *vm, const int *listeners, int seconds, char **error)
     return true;
 }
 
+/* A file of zeros for "-drive file=WORK/disk" */
+static bool make_disk(const char *dir, int mib, char **error)
+{
+    g_autofree char *path = g_strdup_printf("%s/disk", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    if (fd < 0 || ftruncate(fd, (off_t)mib << 20) < 0) {
+        *error = g_strdup_printf("%s: %s", path, strerror(errno));
+    }
+    close_fd(fd);
+    return !*error;
+}
+
 Vm *vm_start(const Scenario *s, const LabPaths *paths, char **error)
 {
     Vm *vm = g_new0(Vm, 1);
@@ -201,7 +221,7 @@ Vm *vm_start(const Scenario *s, const LabPaths *paths, char **error)
     vm->trace_path = g_strdup_printf("%s/%s.trace", paths->work, s->name);
     unlink(vm->trace_path);
     argv = command_line(s, paths, vm->trace_path, error);
-    ok = argv != NULL;
+    ok = argv != NULL && (!s->disk || make_disk(paths->work, s->disk, error));
     for (int i = 0; ok && i < CHANNELS; i++) {
         listeners[i] = listen_at(paths->work, channel_names[i], error);
         ok = listeners[i] >= 0;
@@ -295,13 +315,6 @@ char *vm_hmp(Vm *vm, const char *command, int ms)
     g_string_truncate(text, text->len - strlen(PROMPT));
     start = strchr(text->str, '\n') + 1;
     return g_strdup(g_strstrip(start));
-}
-
-static void close_fd(int fd)
-{
-    if (fd >= 0) {
-        close(fd);
-    }
 }
 
 void vm_end(Vm *vm)

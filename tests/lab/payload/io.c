@@ -38,33 +38,49 @@ static uint32_t fw_cfg_be(unsigned bytes)
     return v;
 }
 
-bool fw_cfg_string(const char *name, char *buf, size_t size)
+bool fw_cfg_find(const char *name, uint16_t *key, uint32_t *size)
 {
     uint32_t count, i;
 
     outw(PORT_FW_CFG_SEL, FW_CFG_FILE_DIR);
     count = fw_cfg_be(4);
     for (i = 0; i < count; i++) {
-        uint32_t len = fw_cfg_be(4);
-        uint16_t sel = fw_cfg_be(2);
         char entry[56];
         size_t k;
 
+        *size = fw_cfg_be(4);
+        *key = fw_cfg_be(2);
         fw_cfg_be(2);
         for (k = 0; k < sizeof(entry); k++) {
             entry[k] = inb(PORT_FW_CFG_DATA);
         }
-        if (!str_equal(entry, name)) {
-            continue;
+        if (str_equal(entry, name)) {
+            return true;
         }
-        outw(PORT_FW_CFG_SEL, sel);
-        for (k = 0; k < len && k + 1 < size; k++) {
-            buf[k] = inb(PORT_FW_CFG_DATA);
-        }
-        buf[k] = 0;
-        return true;
     }
     return false;
+}
+
+void fw_cfg_read(uint16_t key, void *buf, size_t size)
+{
+    outw(PORT_FW_CFG_SEL, key);
+    for (size_t i = 0; i < size; i++) {
+        ((uint8_t *)buf)[i] = inb(PORT_FW_CFG_DATA);
+    }
+}
+
+bool fw_cfg_string(const char *name, char *buf, size_t size)
+{
+    uint16_t key;
+    uint32_t len;
+
+    if (!fw_cfg_find(name, &key, &len)) {
+        return false;
+    }
+    len = len < size ? len : size - 1;
+    fw_cfg_read(key, buf, len);
+    buf[len] = 0;
+    return true;
 }
 
 static void com_put(char c)

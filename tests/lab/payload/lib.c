@@ -132,6 +132,16 @@ bool str_equal(const char *a, const char *b)
     return *a == *b;
 }
 
+bool str_contains(const char *s, const char *part)
+{
+    for (; *s; s++) {
+        if (starts_with(s, part)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *word_value(const char *line, const char *name)
 {
     const char *p = line;

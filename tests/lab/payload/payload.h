@@ -29,6 +29,8 @@ extern const PayloadTest tests_convert[];
 extern const PayloadTest tests_busy[];
 extern const PayloadTest tests_pending[];
 extern const PayloadTest tests_monitor[];
+extern const PayloadTest tests_access[];
+extern const PayloadTest tests_devices[];
 extern const PayloadTest tests_other[];
 extern const PayloadTest tests_vfio[];
 extern const PayloadTest tests_demo[];
@@ -45,6 +47,7 @@ size_t fmt(char *buf, size_t size, const char *f, ...)
 
 bool starts_with(const char *s, const char *prefix);
 bool str_equal(const char *a, const char *b);
+bool str_contains(const char *s, const char *part);
 
 /*
  * word_value: find the word "@name=..." in @line; returns what follows the
@@ -81,6 +84,14 @@ static inline void outw(uint16_t port, uint16_t v)
     asm volatile("outw %0, %1" : : "a"(v), "Nd"(port));
 }
 
+static inline uint16_t inw(uint16_t port)
+{
+    uint16_t v;
+
+    asm volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+
 static inline void outl(uint16_t port, uint32_t v)
 {
     asm volatile("outl %0, %1" : : "a"(v), "Nd"(port));
@@ -96,6 +107,13 @@ static inline uint32_t inl(uint16_t port)
 
 /* debug_puts: write @s to the debug port, where gmem-lab collects TAP. */
 void debug_puts(const char *s);
+
+/*
+ * fw_cfg_find: look for the fw_cfg file @name; false if there is none.
+ * fw_cfg_read: read the first @size bytes of an item, byte by byte.
+ */
+bool fw_cfg_find(const char *name, uint16_t *key, uint32_t *size);
+void fw_cfg_read(uint16_t key, void *buf, size_t size);
 
 /*
  * fw_cfg_string: read the fw_cfg file @name into @buf, terminated.
@@ -117,6 +135,18 @@ uint64_t param(const char *name, uint64_t absent);
 
 /* quit: end the guest; @pass becomes QEMU's exit code (33 or 35). */
 void quit(bool pass) __attribute__((noreturn));
+
+/* --- flip.c: a page that changes its state all the time ----------------- */
+
+/*
+ * flip_begin: let the second vCPU make the page at @gpa private and shared, in
+ * turn, until flip_end().  Returns after the first round.
+ *
+ * flip_end: stop it; the page is shared then.  Checks that no conversion
+ * failed; returns the number of rounds.
+ */
+void flip_begin(uint64_t gpa);
+unsigned flip_end(void);
 
 /* --- test.c: checks --------------------------------------------------- */
 
@@ -167,14 +197,36 @@ void ap_run(void (*fn)(void));
 bool ap_busy(void);
 void ap_wait(void);
 
-/* --- pci.c: devices on bus 0, function 0 -------------------------------- */
+/* --- pci.c: bus 0; there is no firmware that would set anything up ------- */
 
-#define HOST_BRIDGE         0       /* its slot */
+/* A function: device << 3 | function */
+#define HOST_BRIDGE         0
+#define PCI_NONE            (~0u)
 
-uint8_t pci_read8(unsigned slot, unsigned reg);
-void pci_write8(unsigned slot, unsigned reg, uint8_t v);
-uint32_t pci_read32(unsigned slot, unsigned reg);
-void pci_write32(unsigned slot, unsigned reg, uint32_t v);
+uint8_t pci_read8(unsigned fn, unsigned reg);
+void pci_write8(unsigned fn, unsigned reg, uint8_t v);
+uint32_t pci_read32(unsigned fn, unsigned reg);
+void pci_write32(unsigned fn, unsigned reg, uint32_t v);
+
+/* pci_find: the @n-th function with this ID (device << 16 | vendor) */
+unsigned pci_find(uint32_t id, unsigned n);
+
+/*
+ * pci_enable: give BAR @bar the address @at (bit 0 set: I/O), have it decoded,
+ * and let the function do DMA.
+ */
+void pci_enable(unsigned fn, unsigned bar, uint32_t at);
+
+/* mmio_read/mmio_write: one 32-bit register of a device */
+static inline uint32_t mmio_read(uint64_t at)
+{
+    return *(volatile uint32_t *)at;
+}
+
+static inline void mmio_write(uint64_t at, uint32_t v)
+{
+    *(volatile uint32_t *)at = v;
+}
 
 /*
  * set_pam: write all PAM registers of the host bridge.  QEMU deletes and makes
@@ -187,7 +239,6 @@ void set_pam(uint8_t v);
  * of its own, 100 ms after it was told to.
  */
 typedef struct Edu {
-    unsigned slot;
     uint64_t bar;
 } Edu;
 

@@ -6,8 +6,7 @@
 #define PCI_DATA            0xcfc
 #define PCI_COMMAND         0x04
 #define PCI_BAR0            0x10
-#define COMMAND_MEMORY      0x2
-#define COMMAND_MASTER      0x4
+#define COMMAND_ALL         0x7             /* I/O, memory, bus master */
 #define Q35_PAM0            0x90            /* seven registers */
 #define EDU_DEVICE          0x11e81234u     /* device and vendor */
 #define EDU_ID              0x010000edu
@@ -21,33 +20,49 @@
 #define EDU_RUN             0x1
 #define EDU_TO_MEMORY       0x2
 
-static void pci_select(unsigned slot, unsigned reg)
+static void pci_select(unsigned fn, unsigned reg)
 {
-    outl(PCI_ADDRESS, 0x80000000u | slot << 11 | (reg & 0xfc));
+    outl(PCI_ADDRESS, 0x80000000u | fn << 8 | (reg & 0xfc));
 }
 
-uint8_t pci_read8(unsigned slot, unsigned reg)
+uint8_t pci_read8(unsigned fn, unsigned reg)
 {
-    pci_select(slot, reg);
+    pci_select(fn, reg);
     return inb(PCI_DATA + (reg & 3));
 }
 
-void pci_write8(unsigned slot, unsigned reg, uint8_t v)
+void pci_write8(unsigned fn, unsigned reg, uint8_t v)
 {
-    pci_select(slot, reg);
+    pci_select(fn, reg);
     outb(PCI_DATA + (reg & 3), v);
 }
 
-uint32_t pci_read32(unsigned slot, unsigned reg)
+uint32_t pci_read32(unsigned fn, unsigned reg)
 {
-    pci_select(slot, reg);
+    pci_select(fn, reg);
     return inl(PCI_DATA);
 }
 
-void pci_write32(unsigned slot, unsigned reg, uint32_t v)
+void pci_write32(unsigned fn, unsigned reg, uint32_t v)
 {
-    pci_select(slot, reg);
+    pci_select(fn, reg);
     outl(PCI_DATA, v);
+}
+
+unsigned pci_find(uint32_t id, unsigned n)
+{
+    for (unsigned fn = 0; fn < 256; fn++) {
+        if (pci_read32(fn, 0) == id && n-- == 0) {
+            return fn;
+        }
+    }
+    return PCI_NONE;
+}
+
+void pci_enable(unsigned fn, unsigned bar, uint32_t at)
+{
+    pci_write32(fn, PCI_BAR0 + 4 * bar, at);
+    pci_write8(fn, PCI_COMMAND, COMMAND_ALL);
 }
 
 void set_pam(uint8_t v)
@@ -60,17 +75,14 @@ void set_pam(uint8_t v)
 
 bool edu_open(unsigned n, Edu *edu)
 {
-    for (unsigned slot = 0; slot < 32; slot++) {
-        if (pci_read32(slot, 0) != EDU_DEVICE || n--) {
-            continue;
-        }
-        edu->slot = slot;
-        edu->bar = EDU_BARS + slot * EDU_BAR_SIZE;
-        pci_write32(slot, PCI_BAR0, edu->bar);
-        pci_write8(slot, PCI_COMMAND, COMMAND_MEMORY | COMMAND_MASTER);
-        return *(volatile uint32_t *)edu->bar == EDU_ID;
+    unsigned fn = pci_find(EDU_DEVICE, n);
+
+    if (fn == PCI_NONE) {
+        return false;
     }
-    return false;
+    edu->bar = EDU_BARS + (fn >> 3) * EDU_BAR_SIZE;
+    pci_enable(fn, 0, edu->bar);
+    return *(volatile uint32_t *)edu->bar == EDU_ID;
 }
 
 void edu_start(const Edu *edu, uint64_t gpa, bool to_memory)

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Drivers of emulated devices, just enough to have them do DMA.  There is no
+ * firmware and no interrupt: addresses are fixed, everything is polled.
+ */
+#ifndef PAYLOAD_DEVICES_H
+#define PAYLOAD_DEVICES_H
+
+#include "payload.h"
+
+#define SECTOR      512u
+
+typedef enum DiskAnswer {
+    DISK_DONE,
+    DISK_ERROR,     /* the device says that the request has failed */
+    DISK_SILENT,    /* it has given up, and wants to be reset */
+} DiskAnswer;
+
+/*
+ * A disk.
+ *
+ * @start: find it and reset it; may be called again.  @mem: four pages for
+ *   what it is controlled with.  False if there is none.
+ * @io: one request of @bytes (a multiple of SECTOR) at @gpa
+ * @kick: tell the device that there is something to do although there is
+ *   nothing new: it looks at its ring or list
+ * @ring_pages: how many pages of @mem, from its start on, the device keeps
+ *   mapped while it works
+ * @may_give_up: instead of failing a request it may want a reset
+ */
+typedef struct Disk {
+    const char *name;
+    bool (*start)(uint64_t mem);
+    DiskAnswer (*io)(bool write, uint32_t sector, uint64_t gpa,
+                     uint32_t bytes);
+    void (*kick)(void);
+    unsigned ring_pages;
+    bool may_give_up;
+} Disk;
+
+extern const Disk disk_ahci;
+extern const Disk disk_virtio;
+
+/*
+ * nic_start: the 82540EM, which sends every frame to itself.  @mem: two pages
+ * for its rings.  False if there is none, or nothing comes back.
+ *
+ * nic_loop: send @bytes (60 to 1500) at @from and wait for them in the buffer
+ * (2048 bytes) at @to.  Returns how many came, 0 if none.
+ */
+bool nic_start(uint64_t mem);
+unsigned nic_loop(uint64_t from, uint64_t to, unsigned bytes);
+
+/* What a driver waits for, at most: some seconds in the emulated host. */
+#define DEVICE_WAIT     200000
+
+#endif

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Emulated devices meet private pages: their DMA is a bus error, and no private
+ * data gets out; what they have mapped and goes private ends QEMU.
+ */
+#include "devices.h"
+
+#define BASE        (32 * MIB)
+#define MEMORY      (31 * MIB)      /* what the device is controlled with */
+#define OTHER       8               /* a sector behind what is tested */
+#define DISK_PAGES  4u
+
+static const Disk *disk;
+
+static bool disk_begin(void)
+{
+    const char *name = param_text("device", "ahci");
+
+    disk = starts_with(name, disk_ahci.name) ? &disk_ahci : &disk_virtio;
+    step_begin();
+    if (!check(disk->start(MEMORY), "there is no %s disk", disk->name)) {
+        step_end("a disk");
+        return false;
+    }
+    fill(BASE, DISK_PAGES, 1);
+    check(disk->io(true, 0, BASE, DISK_PAGES * PAGE) == DISK_DONE,
+          "cannot write");
+    host_fill(BASE, DISK_PAGES, 2);
+    check(disk->io(false, 0, BASE, DISK_PAGES * PAGE) == DISK_DONE,
+          "cannot read");
+    verify(BASE, DISK_PAGES, 1);
+    return step_end("%s: shared pages are written to the disk and read back",
+                    disk->name);
+}
+
+/*
+ * A request that must not succeed.  The device may say so or want a reset; it
+ * gets one.
+ */
+static void disk_fails(bool write, uint32_t sector, uint64_t gpa,
+                       uint32_t bytes)
+{
+    DiskAnswer answer = disk->io(write, sector, gpa, bytes);
+
+    check(answer == DISK_ERROR || (answer == DISK_SILENT && disk->may_give_up),
+          "%s %u bytes at gpa 0x%lx: %s", write ? "writing" : "reading", bytes,
+          gpa, answer == DISK_DONE ? "done" : "no answer");
+    if (answer == DISK_SILENT) {
+        disk->start(MEMORY);
+    }
+}
+
+/* The disk has the pattern of seed 1 from @gpa on in its first sectors. */
+static void disk_verify(uint64_t gpa, unsigned npages)
+{
+    host_fill(gpa, npages, 9);
+    check(disk->io(false, 0, gpa, npages * PAGE) == DISK_DONE, "cannot read");
+    verify(gpa, npages, 1);
+}
+
+static void disk_private(void)
+{
+    step_begin();
+    fill(BASE, DISK_PAGES, 3);
+    check_convert(BASE + PAGE, 1, true, 0);
+    disk_fails(false, 0, BASE + PAGE, SECTOR);
+    disk_fails(false, 0, BASE + PAGE, PAGE);
+    disk_fails(false, 0, BASE, DISK_PAGES * PAGE);
+    disk_fails(false, 0, BASE + PAGE - SECTOR, 2 * SECTOR);
+    verify(BASE + PAGE, 1, 3);
+    check_state(BASE, DISK_PAGES, "S1P1S2");
+    check_convert(BASE + PAGE, 1, false, 0);
+    host_verify(BASE + PAGE, 1, 3);
+    disk_verify(BASE, DISK_PAGES);
+    step_end("reading to a private page fails, and the page keeps its data");
+
+    step_begin();
+    fill(BASE, DISK_PAGES, 4);
+    check_convert(BASE + PAGE, 1, true, 0);
+    disk_fails(true, OTHER, BASE + PAGE, PAGE);
+    disk_fails(true, OTHER, BASE + PAGE - SECTOR, 2 * SECTOR);
+    check_convert(BASE + PAGE, 1, false, 0);
+    disk_verify(BASE, DISK_PAGES);
+    step_end("writing from a private page fails, and the disk has none of it");
+}
+
+static void disk_flip(unsigned rounds)
+{
+    unsigned done = 0, failed = 0, silent = 0, pairs;
+
+    step_begin();
+    fill(BASE, DISK_PAGES, 5);
+    flip_begin(BASE + PAGE);
+    for (unsigned i = 0; i < rounds; i++) {
+        switch (disk->io(false, 0, BASE, DISK_PAGES * PAGE)) {
+        case DISK_DONE:
+            done++;
+            break;
+        case DISK_ERROR:
+            failed++;
+            break;
+        case DISK_SILENT:
+            silent++;
+            disk->start(MEMORY);
+            break;
+        }
+    }
+    pairs = flip_end();
+    check(done && failed + silent && (!silent || disk->may_give_up),
+          "%u done, %u failed, %u reset", done, failed, silent);
+    disk_verify(BASE, DISK_PAGES);
+    step_end("%u requests while a page flips %u times: %u done, %u failed, %u "
+             "ended by a reset", rounds, pairs, done, failed, silent);
+}
+
+static void test_disk(void)
+{
+    if (disk_begin()) {
+        disk_private();
+        disk_flip(param("rounds", 100));
+    }
+}
+
+/*
+ * A page that the device looks at itself turns private while it is mapped: the
+ * kick is the last that QEMU does.
+ */
+static void test_disk_ring(void)
+{
+    if (!disk_begin()) {
+        return;
+    }
+    step_begin();
+    check_convert(MEMORY, disk->ring_pages, true, 0);
+    disk->kick();
+    for (unsigned i = 0; i < DEVICE_WAIT; i++) {
+        relax();
+    }
+    check(false, "QEMU is still there");
+    step_end("the ring of a %s disk turns private", disk->name);
+}
+
+/* --- the NIC -------------------------------------------------------------- */
+
+#define FRAME   1024u
+
+/* Does the buffer at @to have what the one at @from has? */
+static bool same(uint64_t from, uint64_t to)
+{
+    for (unsigned i = 0; i < FRAME; i += 8) {
+        if (load(from + i) != load(to + i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool empty(uint64_t gpa)
+{
+    for (unsigned i = 0; i < FRAME; i += 8) {
+        if (load(gpa + i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void fill_frame(uint64_t gpa, uint64_t seed)
+{
+    for (unsigned i = 0; i < FRAME; i += 8) {
+        store(gpa + i, lab_pattern(seed, gpa + i));
+    }
+}
+
+static void nic_private(uint64_t from, uint64_t to)
+{
+    step_begin();
+    fill_frame(from, 2);
+    check_convert(from, 1, true, 0);
+    check(nic_loop(from, to, FRAME), "nothing came");
+    check(empty(to), "the frame has 0x%lx", load(to));
+    check_convert(from, 1, false, 0);
+    check(nic_loop(from, to, FRAME) && same(from, to), "shared again: 0x%lx",
+          load(to));
+    step_end("a frame from a private page has none of its data");
+
+    step_begin();
+    fill(to, 1, 3);
+    fill_frame(from, 4);
+    check_convert(to, 1, true, 0);
+    nic_loop(from, to, FRAME);
+    verify(to, 1, 3);
+    check_convert(to, 1, false, 0);
+    host_verify(to, 1, 3);
+    check(nic_loop(from, to, FRAME) && same(from, to), "shared again: 0x%lx",
+          load(to));
+    step_end("a frame to a private page is lost, and the page keeps its data");
+}
+
+static void nic_flip(uint64_t from, uint64_t to, unsigned rounds)
+{
+    unsigned full = 0, none = 0, pairs;
+
+    step_begin();
+    fill_frame(from, 5);
+    flip_begin(from);
+    for (unsigned i = 0; i < rounds; i++) {
+        if (!check(nic_loop(from, to, FRAME), "frame %u did not come", i)) {
+            break;
+        }
+        if (empty(to)) {
+            none++;
+        } else {
+            check(load(to) == lab_pattern(5, from) &&
+                  load(to + FRAME - 8) == lab_pattern(5, from + FRAME - 8),
+                  "frame %u has 0x%lx", i, load(to));
+            full++;
+        }
+    }
+    pairs = flip_end();
+    check(full && none, "%u frames with data, %u without", full, none);
+    check(nic_loop(from, to, FRAME) && same(from, to), "in the end: 0x%lx",
+          load(to));
+    step_end("%u frames while the page flips %u times: %u have its data, %u "
+             "nothing", rounds, pairs, full, none);
+}
+
+static void test_nic(void)
+{
+    uint64_t from = BASE, to = BASE + PAGE;
+
+    step_begin();
+    if (!check(nic_start(MEMORY), "no NIC, or nothing comes back")) {
+        step_end("a NIC");
+        return;
+    }
+    fill_frame(from, 1);
+    check(nic_loop(from, to, FRAME) && same(from, to), "0x%lx", load(to));
+    step_end("a frame from shared memory to shared memory");
+    nic_private(from, to);
+    nic_flip(from, to, param("rounds", 300));
+}
+
+const PayloadTest tests_devices[] = {
+    { "disk", test_disk },
+    { "disk-ring", test_disk_ring },
+    { "nic", test_nic },
+    { }
+};
