@@ -146,6 +146,30 @@ static void fw_cfg_flip(unsigned rounds)
              "bus error (%u)", rounds, pairs, count[DMA_ERROR]);
 }
 
+/*
+ * Port 0x7e tells kvmvapic where its option ROM is, by the place of the
+ * instruction and an offset.  It reads the size of the ROM from there.
+ */
+static void vapic(void)
+{
+    static const uint8_t stub[] = { 0x66, 0xe7, 0x7e, 0xc3 };  /* out; ret */
+    uint64_t code = 0x90000, rom = 0x9f000;
+    long clobber;
+
+    step_begin();
+    for (unsigned i = 0; i < sizeof(stub); i++) {
+        ((volatile uint8_t *)code)[i] = stub[i];
+    }
+    fill(rom, 1, 6);
+    check_convert(rom, 1, true, 0);
+    asm volatile("call *%1" : "=a"(clobber) : "r"(code), "0"(rom - code)
+                 : "memory");
+    verify(rom, 1, 6);
+    check_convert(rom, 1, false, 0);
+    host_verify(rom, 1, 6);
+    step_end("an option ROM in a private page is none to kvmvapic");
+}
+
 static void fw_cfg(void)
 {
     fw_cfg_to_memory();
@@ -298,6 +322,7 @@ static void dump(void)
 
 const PayloadTest tests_access[] = {
     { "fw-cfg", fw_cfg },
+    { "vapic", vapic },
     { "monitor", monitor },
     { "dump", dump },
     { }
