@@ -1,5 +1,5 @@
 /*
- * guest_memfd in-place conversion: the jobs of one RAM block
+ * guest_memfd conversion: the jobs of one RAM block
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -21,6 +21,7 @@ struct GmemJob {
     /* What it took from the listeners, and is not converted */
     GArray *withdrew;
     GArray *flipped;            /* what this window made shared */
+    GArray *asked;              /* dual-backed: what this window converted */
     int64_t timeout_ns;
     int64_t not_before_ns;
     int64_t late_ns;            /* wait after which to call @late */
@@ -42,6 +43,7 @@ GmemJob *gmem_job_new(GmemState *s, uint64_t offset, uint64_t size,
     job->timeout_ns = timeout_ns;
     job->withdrew = gmem_ranges_new();
     job->flipped = gmem_ranges_new();
+    job->asked = gmem_ranges_new();
     gmem_convert_job_init(&job->convert, s->ops, s->opaque, s->name,
                           s->page_size, valid ? offset : 0, valid ? size : 0,
                           to_private);
@@ -75,6 +77,9 @@ static void job_converted(void *opaque, uint64_t offset, uint64_t size)
     }
     if (to_private) {
         gmem_ranges_remove(job->withdrew, offset, end);
+    }
+    if (s->dual_backed) {
+        gmem_ranges_add(job->asked, offset, end);
     }
 }
 
@@ -171,6 +176,39 @@ static void job_populate(GmemJob *job, const GArray *pieces)
 }
 
 /*
+ * Dual-backed: give the pages back that are not used in the new state, also
+ * where it is not new: they may have been written to by the host since.  What a
+ * listener's refusal made private again keeps its private pages.
+ */
+static void job_discard(GmemJob *job)
+{
+    GmemState *s = job->s;
+    bool to_private = job->convert.to_private;
+    GmemRange run;
+    guint i;
+
+    for (i = 0; i < job->asked->len; i++) {
+        GmemRange piece = g_array_index(job->asked, GmemRange, i);
+
+        for (; gmem_state_run(s, s->kernel_shared, !to_private, piece.start,
+                              piece.end, &run); piece.start = run.end) {
+            uint64_t size = run.end - run.start;
+            int ret = s->ops->discard(s->opaque, run.start, size, to_private);
+
+            if (ret && !job->convert.err) {
+                job->convert.err = ret < 0 ? ret : -EIO;
+                job->convert.error = g_strdup_printf(
+                    "RAM block '%s': offset 0x%" PRIx64 ", size 0x%" PRIx64
+                    " is %s now, but its other pages cannot be given back to "
+                    "the host: %s (errno %d)", s->name, run.start, size,
+                    to_private ? "private" : "shared",
+                    g_strerror(-job->convert.err), -job->convert.err);
+            }
+        }
+    }
+}
+
+/*
  * What the job may work on in a window: what is still to do, without what an
  * earlier job is waiting for.
  */
@@ -210,29 +248,42 @@ static void job_settle(GmemJob *job, uint64_t pos, uint64_t end)
     }
 }
 
+/* What the kernel is to be asked for to convert @piece; may be empty */
+static GmemRange job_need(GmemJob *job, const GmemRange *piece)
+{
+    GmemState *s = job->s;
+    GmemRange need = { piece->end, piece->end };
+    GmemRange run;
+    uint64_t pos;
+
+    if (s->dual_backed) {
+        return *piece;
+    }
+    for (pos = piece->start;
+         gmem_state_run(s, s->kernel_shared, job->convert.to_private, pos,
+                        piece->end, &run); pos = run.end) {
+        need.start = MIN(need.start, run.start);
+        need.end = run.end;
+    }
+    return need;
+}
+
 /* One piece of one window, without the populate step of to-shared */
 static GmemConvertResult job_piece(GmemJob *job, const GmemRange *piece)
 {
     GmemState *s = job->s;
     GmemConvertJob *convert = &job->convert;
-    bool to_private = convert->to_private;
-    GmemRange need = { piece->end, piece->end };
+    GmemRange need = job_need(job, piece);
     GmemRange run;
     GmemConvertResult res;
     uint64_t pos;
 
-    for (pos = piece->start;
-         gmem_state_run(s, s->kernel_shared, to_private, pos, piece->end, &run);
-         pos = run.end) {
-        need.start = MIN(need.start, run.start);
-        need.end = run.end;
-    }
     gmem_ranges_remove(convert->todo, piece->start, need.start);
     gmem_ranges_remove(convert->todo, need.end, piece->end);
     if (need.start == need.end) {
         return GMEM_CONVERT_DONE;
     }
-    if (to_private) {
+    if (convert->to_private) {
         for (pos = need.start;
              gmem_state_run(s, s->populated, true, pos, need.end, &run);
              pos = run.end) {
@@ -244,14 +295,22 @@ static GmemConvertResult job_piece(GmemJob *job, const GmemRange *piece)
     res = gmem_convert_attempt(convert, need.start, need.end, job_converted,
                                job);
     s->warned = convert->warned;
-    /* The kernel may name a page of a mixed range that need not change */
-    job_settle(job, need.start, need.end);
+    if (!s->dual_backed) {
+        /* The kernel may name a page of a mixed range that need not change */
+        job_settle(job, need.start, need.end);
+    }
     return res;
 }
 
 static bool state_should_stop(GmemState *s)
 {
     return s->ops->should_stop && s->ops->should_stop(s->opaque);
+}
+
+/* A dual-backed request is carried out in one go, as by QEMU 10.2.2 */
+static uint64_t job_window_size(GmemJob *job)
+{
+    return job->s->dual_backed ? job->convert.size : GMEM_STATE_WINDOW;
 }
 
 /* One window; lock held.  *@failing: a call failed, the attempt is over */
@@ -264,6 +323,7 @@ static void job_window(GmemJob *job, uint64_t start, uint64_t end,
     guint i;
 
     g_array_set_size(job->flipped, 0);
+    g_array_set_size(job->asked, 0);
     for (i = 0; i < pieces->len && !stop; i++) {
         job_piece(job, &g_array_index(pieces, GmemRange, i));
         *failing |= job->convert.stats.failed_calls > failed;
@@ -273,6 +333,7 @@ static void job_window(GmemJob *job, uint64_t start, uint64_t end,
     if (!job->convert.to_private && job->s->launched) {
         job_populate(job, pieces);
     }
+    job_discard(job);
 }
 
 /* Give back what was withdrawn and is not converted; leave the queue */
@@ -386,7 +447,7 @@ static int job_first(GmemJob *job)
 
     for (;;) {
         uint64_t start = convert->fresh;
-        uint64_t stop = MIN(end, start + GMEM_STATE_WINDOW);
+        uint64_t stop = MIN(end, start + job_window_size(job));
 
         convert->cut_short = false;
         job_window(job, start, stop, false, &failing);
@@ -433,7 +494,7 @@ static int job_retry(GmemJob *job)
             limit = cursor;
             continue;
         }
-        pos = MIN(limit, r.start + GMEM_STATE_WINDOW);
+        pos = MIN(limit, r.start + job_window_size(job));
         job_window(job, r.start, pos, true, &failing);
         if (!failing && gmem_ranges_next(convert->todo, 0, end, &r)) {
             gmem_state_unlock(s);
@@ -517,6 +578,7 @@ void gmem_job_free(GmemJob *job)
     gmem_convert_job_cleanup(&job->convert);
     g_array_unref(job->withdrew);
     g_array_unref(job->flipped);
+    g_array_unref(job->asked);
     g_free(job);
 }
 

@@ -1,5 +1,5 @@
 /*
- * guest_memfd in-place conversion: the pages of one RAM block
+ * guest_memfd conversion: the pages of one RAM block
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -175,6 +175,7 @@ GmemState *gmem_state_new(const char *name, uint64_t size, size_t page_size,
     s->size = size;
     s->page_size = page_size;
     s->ops = ops;
+    s->dual_backed = ops->discard != NULL;
     s->opaque = opaque;
     s->kernel_shared = bitmap_new(pages);
     s->populated = bitmap_new(pages);
@@ -201,6 +202,38 @@ void gmem_state_free(GmemState *s)
     g_free(s->kernel_shared);
     g_free(s->name);
     g_free(s);
+}
+
+void gmem_state_hold(GmemState *s)
+{
+    gmem_state_lock(s);
+}
+
+void gmem_state_release(GmemState *s)
+{
+    gmem_state_unlock(s);
+}
+
+int gmem_state_held_runs(GmemState *s, uint64_t offset, uint64_t size,
+                         int (*fn)(void *opaque, uint64_t offset,
+                                   uint64_t size, bool is_private),
+                         void *opaque)
+{
+    uint64_t end = offset + size;
+    int ret = 0;
+
+    if (!gmem_state_valid(s, offset, size)) {
+        return -EINVAL;
+    }
+    while (ret == 0 && offset < end) {
+        bool is_private = !test_bit(offset / s->page_size, s->kernel_shared);
+        GmemRange run;
+
+        gmem_state_run(s, s->kernel_shared, !is_private, offset, end, &run);
+        ret = fn(opaque, run.start, run.end - run.start, is_private);
+        offset = run.end;
+    }
+    return ret;
 }
 
 /* All listeners let go of all pages; lock held */

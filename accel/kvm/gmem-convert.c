@@ -133,6 +133,9 @@ void gmem_convert_job_init(GmemConvertJob *job, const GmemConvertOps *ops,
                            void *opaque, const char *name, uint64_t page_size,
                            uint64_t start, uint64_t size, bool to_private)
 {
+    uint64_t ask_max = ops->discard ? size : GMEM_ASK_MAX;
+
+    ask_max = MAX(ask_max, page_size);
     *job = (GmemConvertJob) {
         .ops = ops,
         .opaque = opaque,
@@ -144,8 +147,8 @@ void gmem_convert_job_init(GmemConvertJob *job, const GmemConvertOps *ops,
         .todo = gmem_ranges_new(),
         .fresh = start,
         .cursor = start,
-        .ask = MAX(GMEM_ASK_MAX, page_size),
-        .ask_max = MAX(GMEM_ASK_MAX, page_size),
+        .ask = ask_max,
+        .ask_max = ask_max,
         .first_busy_ns = -1,
         .pause_ns = GMEM_PAUSE_MIN_NS,
     };

@@ -30,13 +30,19 @@
  *   quit, reset) and must give up its wait.
  * @busy: optional; a page at @offset was found busy, @waited_ns after the
  *   job's first busy answer.  For trace points and events only.
+ * @discard: dual-backed blocks only, where each state has a page of its own:
+ *   give the pages that [@offset, @offset + @size) no longer uses, the shared
+ *   ones if @to_private, back to the host.  Returns 0 or -errno.  The engine
+ *   does not call it, gmem-job.c does; the engine takes it as a sign that the
+ *   kernel knows no busy pages, and asks for all of a job in one call.
  * @warn: optional; something that the user should read once: an answer of the
  *   kernel that cannot be trusted, or pages that could not be brought back to
  *   a state in which the guest and the listeners agree.  @message is one line
  *   without a newline and is freed by the caller.
  *
- * All are called without the BQL being required; @set_attributes, @busy and
- * @warn are called with the RAM block's lock held when the job belongs to one.
+ * All are called without the BQL being required; @set_attributes, @busy,
+ * @discard and @warn are called with the RAM block's lock held when the job
+ * belongs to one.
  */
 typedef struct GmemConvertOps {
     int (*set_attributes)(void *opaque, uint64_t offset, uint64_t size,
@@ -45,6 +51,8 @@ typedef struct GmemConvertOps {
     void (*pause)(void *opaque, int64_t ns);
     bool (*should_stop)(void *opaque);
     void (*busy)(void *opaque, uint64_t offset, int64_t waited_ns);
+    int (*discard)(void *opaque, uint64_t offset, uint64_t size,
+                   bool to_private);
     void (*warn)(void *opaque, const char *message);
 } GmemConvertOps;
 
@@ -140,7 +148,8 @@ typedef struct GmemConvertStats {
  * @cursor: where the next retry begins, so that one page that stays busy
  *   does not starve those behind it
  * @ask: size of the next request of the first pass
- * @ask_max: no request is larger: GMEM_ASK_MAX, less after ENOMEM
+ * @ask_max: no request is larger: GMEM_ASK_MAX (dual-backed: @size), less after
+ *   ENOMEM
  * @enomem: ENOMEM answers since the last success
  * @cut_short: the latest attempt ended before it had asked for all (ENOMEM,
  *   EINTR); @fresh says where

@@ -1,5 +1,5 @@
 /*
- * guest_memfd in-place conversion: what gmem-state.c and gmem-job.c share
+ * guest_memfd conversion: what gmem-state.c and gmem-job.c share
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -20,6 +20,7 @@ struct GmemState {
     uint64_t page_size;
     const GmemConvertOps *ops;
     void *opaque;
+    bool dual_backed;
     /*
      * Whoever wants @lock passes through @turn first.  A thread that drops
      * @lock between two windows and takes it again at once would otherwise

@@ -1,5 +1,5 @@
 /*
- * guest_memfd in-place conversion: the pages of one RAM block
+ * guest_memfd conversion: the pages of one RAM block
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -12,20 +12,29 @@
  * To private: shared -> withdrawn (listeners discard) -> ioctl -> private.
  * To shared:  private -> ioctl -> withdrawn -> listeners populate -> shared.
  *
+ * An in-place block has one page for both states, and the ioctl is that of its
+ * guest_memfd.  A dual-backed block has a page for each, the ioctl is that of
+ * the VM, and what the old state used is given back to the host: to private
+ * after the ioctl, to shared after the listeners took the new pages, so that
+ * the step back when one refuses finds the private data still there.  As in
+ * QEMU 10.2.2 the kernel is asked for all of a request in one call, also where
+ * nothing changes.  That is all in which the two differ.
+ *
  * Nobody else changes the state of a block.  All offsets and sizes are in
  * bytes, offsets are offsets into the block (and its guest_memfd), and both
  * are multiples of the block's page size.
  *
  * Locks.  Each GmemState has a lock of its own, held for one attempt over at
- * most GMEM_STATE_WINDOW bytes and never across a pause.  Order:
+ * most GMEM_STATE_WINDOW bytes (dual-backed: one request) and never across a
+ * pause.  Order:
  *
  *   BQL -> ramlist -> this lock -> locks of the kernel (KVM, mm)
  *
  * All functions take the lock themselves, but for gmem_state_mappable(), which
- * needs none.  The caller must not hold it, which means: callbacks (listeners,
- * replay, GmemConvertOps) run with it held, so they must not take the BQL, must
- * not convert memory and must not call any other function of this header for
- * the same block.
+ * needs none, and gmem_state_held_runs().  The caller must not hold it, which
+ * means: callbacks (listeners, replay, GmemConvertOps) run with it held, so
+ * they must not take the BQL, must not convert memory and must not call any
+ * other function of this header for the same block.
  */
 
 #ifndef SYSTEM_GMEM_STATE_H
@@ -92,7 +101,8 @@ typedef struct GmemStateStats {
  * @size: of the block, a multiple of @page_size, not 0
  * @page_size: granularity of conversions, a power of two
  * @kernel_shared: the file starts shared (INIT_SHARED), else private
- * @ops, @opaque: see GmemConvertOps; borrowed for the life of the state
+ * @ops, @opaque: see GmemConvertOps; borrowed for the life of the state.  A
+ *   block whose @ops has a discard is dual-backed.
  *
  * No page is populated until gmem_state_launch().
  */
@@ -176,6 +186,31 @@ int gmem_state_replay(GmemState *s, uint64_t offset, uint64_t size,
                       bool populated,
                       int (*fn)(void *opaque, uint64_t offset, uint64_t size),
                       void *opaque);
+
+/**
+ * gmem_state_hold: nothing changes in this block until gmem_state_release()
+ *
+ * For those who show the pages at a new place, and must give them the right
+ * state there.  Conversions, listeners and everybody who asks for a state wait
+ * meanwhile.  Only a thread that has the BQL may hold more than one block.
+ */
+void gmem_state_hold(GmemState *s);
+void gmem_state_release(GmemState *s);
+
+/**
+ * gmem_state_held_runs: call @fn for each run of pages of one state
+ *
+ * The caller holds the block with gmem_state_hold(), or is a callback of it.
+ * @is_private is what the kernel shall say; runs come in ascending order and
+ * leave nothing out.
+ *
+ * Returns 0, the first non-zero answer of @fn, which ends the walk, or -EINVAL
+ * for a range that is not aligned or not inside the block.
+ */
+int gmem_state_held_runs(GmemState *s, uint64_t offset, uint64_t size,
+                         int (*fn)(void *opaque, uint64_t offset,
+                                   uint64_t size, bool is_private),
+                         void *opaque);
 
 /**
  * gmem_state_counts: bytes in each state; does not scan

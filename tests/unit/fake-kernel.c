@@ -111,7 +111,7 @@ static int fake_convert(FakeKernel *k, uint64_t offset, uint64_t size,
     if (to_private) {
         memset(k->mapped + first, 0, end - first);
         for (i = first; i < end; i++) {
-            if (k->held[i] > now) {
+            if (k->held[i] > now && !k->dual_backed) {
                 *error_offset = fake_lie(k, offset, size, i);
                 return -EAGAIN;
             }
@@ -119,6 +119,26 @@ static int fake_convert(FakeKernel *k, uint64_t offset, uint64_t size,
     }
     memset(k->priv + first, to_private, end - first);
     return 0;
+}
+
+/* The pages that are not in use go; those that are, nobody may lose */
+static int fake_discard(void *opaque, uint64_t offset, uint64_t size,
+                        bool to_private)
+{
+    FakeKernel *k = opaque;
+    uint64_t i;
+
+    g_assert_cmpuint(size, >, 0);
+    for (i = offset / PAGE; i < (offset + size) / PAGE; i++) {
+        g_assert_cmpint(k->priv[i], ==, to_private);
+        k->spare[i] &= k->discard_err != 0;
+    }
+    if (!k->threads) {
+        g_string_append_printf(k->log, "drop %s %" PRIu64 "+%" PRIu64 "%s; ",
+                               to_private ? "shared" : "private", offset / PAGE,
+                               size / PAGE, k->discard_err ? " error" : "");
+    }
+    return -k->discard_err;
 }
 
 static int fake_set_attributes(void *opaque, uint64_t offset, uint64_t size,
@@ -153,6 +173,30 @@ const GmemConvertOps fake_ops = {
     .warn = fake_warn,
 };
 
+/* The attribute of the VM: pages in use are no hindrance */
+static int fake_set_vm_attributes(void *opaque, uint64_t offset, uint64_t size,
+                                  bool to_private, uint64_t *error_offset)
+{
+    FakeKernel *k = opaque;
+    int ret;
+
+    k->dual_backed = true;
+    ret = fake_set_attributes(k, offset, size, to_private, error_offset);
+    if (!ret) {
+        memset(k->spare + offset / PAGE, true, size / PAGE);
+    }
+    return ret;
+}
+
+const GmemConvertOps fake_dual_ops = {
+    .set_attributes = fake_set_vm_attributes,
+    .now = fake_now,
+    .pause = fake_pause,
+    .should_stop = fake_should_stop,
+    .discard = fake_discard,
+    .warn = fake_warn,
+};
+
 FakeKernel *fake_new(uint64_t pages, bool all_private)
 {
     FakeKernel *k = g_new0(FakeKernel, 1);
@@ -161,6 +205,7 @@ FakeKernel *fake_new(uint64_t pages, bool all_private)
     k->priv = g_new0(bool, pages);
     k->held = g_new0(int64_t, pages);
     k->mapped = g_new0(bool, pages);
+    k->spare = g_new0(bool, pages);
     memset(k->priv, all_private, pages);
     memset(k->mapped, !all_private, pages);
     k->clock = 1000 * MS;
@@ -183,6 +228,7 @@ void fake_free(FakeKernel *k)
     g_free(k->priv);
     g_free(k->held);
     g_free(k->mapped);
+    g_free(k->spare);
     g_free(k);
 }
 

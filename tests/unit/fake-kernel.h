@@ -2,6 +2,9 @@
  * Description: a model of one guest_memfd file and of everybody around it: the
  * attribute of each page, who holds which page until when, whether the host
  * has it mapped; a clock that only pauses move; answers by script; a log.
+ * And of the other kind of block, with a page for each state: there the
+ * attribute is the VM's, nobody can be in its way, and the pages of the other
+ * state are there until they are given back.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -38,6 +41,9 @@ typedef struct FakeKernel {
     bool *priv;             /* attribute */
     int64_t *held;          /* somebody has a reference until then */
     bool *mapped;           /* the host has it in its page tables */
+    bool dual_backed;       /* pages in use are no hindrance */
+    bool *spare;            /* dual-backed: the other state has a page, too */
+    int discard_err;        /* what giving it back answers */
     int64_t clock;
     int64_t stop_at;        /* should_stop from that time on */
     int stop_after;         /* should_stop after so many more questions */
@@ -61,6 +67,7 @@ typedef struct FakeKernel {
 } FakeKernel;
 
 extern const GmemConvertOps fake_ops;
+extern const GmemConvertOps fake_dual_ops;
 
 FakeKernel *fake_new(uint64_t pages, bool all_private);
 void fake_free(FakeKernel *k);

@@ -1,6 +1,7 @@
 /*
- * Description: see model.h.  One RAM block: which calls a job may make, who has
- * which page afterwards, what the block says about it, and its pace.
+ * Description: see model.h.  One RAM block of either kind: which calls a job may
+ * make, who has which page afterwards, what the block says about it, and its
+ * pace.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -29,6 +30,7 @@ typedef struct Model {
     ModelJob *cur;          /* whose turn it is; NULL: nobody may call */
     bool before[PAGES];     /* private before this step */
     bool stuck[PAGES];      /* withdrawn as a listener refused it */
+    bool kept[PAGES];       /* dual-backed: has a page in both states */
     uint64_t lo, hi;        /* what the job of this step may work on */
     bool refused;
     bool launched;
@@ -107,7 +109,7 @@ static void on_call(FakeKernel *k, uint64_t offset, uint64_t size,
         fake_script(k, errors[pick(m->src, one_in(m->src, 10) ? 4 : 3)]);
         m->calm = false;
     }
-    if (one_in(m->src, 10)) {
+    if (one_in(m->src, 10) && !m->f.dual_backed) {
         i = offset / PAGE + pick(m->src, size / PAGE);
         k->held[i] = k->clock + pick(m->src, 30) * MS;
         m->calm = false;
@@ -129,6 +131,12 @@ static void check_pages(Model *m)
         bool waiting = false;
 
         g_assert_cmpint(test_bit(i, s->kernel_shared) != 0, ==, !priv);
+        /* Dual-backed: all is given back but what a listener refused */
+        if (m->refused && i >= m->lo && i < m->hi) {
+            m->kept[i] = true;
+        }
+        m->kept[i] &= m->f.k->spare[i];
+        g_assert_cmpint(m->f.k->spare[i], ==, m->kept[i]);
         if (priv || populated) {
             m->stuck[i] = false;
             continue;
@@ -464,7 +472,11 @@ void model_block(Source *src)
     int step;
 
     m->src = src;
-    setup(&m->f, PAGES, pick(src, 2));
+    if (one_in(src, 3)) {
+        setup_dual(&m->f, PAGES, pick(src, 2));
+    } else {
+        setup(&m->f, PAGES, pick(src, 2));
+    }
     m->f.k->hook = on_call;
     m->queue = g_ptr_array_new();
     for (step = 0; step < STEPS; step++) {

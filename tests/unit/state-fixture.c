@@ -57,7 +57,7 @@ static void check_call(FakeKernel *k, uint64_t offset, uint64_t size,
     uint64_t i;
     int n;
 
-    g_assert_cmpuint(size, <=, GMEM_STATE_WINDOW);
+    g_assert_true(size <= GMEM_STATE_WINDOW || f->dual_backed);
     for (n = 0; n < MAX_LISTENERS && to_private; n++) {
         for (i = offset / PAGE; i < (offset + size) / PAGE; i++) {
             g_assert_false(f->ls[n].has[i]);
@@ -65,16 +65,17 @@ static void check_call(FakeKernel *k, uint64_t offset, uint64_t size,
     }
 }
 
-void setup(Fixture *f, uint64_t pages, bool kernel_shared)
+static void setup_block(Fixture *f, uint64_t pages, bool kernel_shared,
+                        const GmemConvertOps *ops)
 {
     int n;
 
     memset(f, 0, sizeof(*f));
+    f->dual_backed = ops == &fake_dual_ops;
     f->k = fake_new(pages, !kernel_shared);
     f->k->hook = check_call;
     f->k->hook_opaque = f;
-    f->s = gmem_state_new("ram0", pages * PAGE, PAGE, kernel_shared, &fake_ops,
-                          f->k);
+    f->s = gmem_state_new("ram0", pages * PAGE, PAGE, kernel_shared, ops, f->k);
     for (n = 0; n < MAX_LISTENERS; n++) {
         f->ls[n] = (TestListener) {
             .l.populate = populate,
@@ -85,6 +86,16 @@ void setup(Fixture *f, uint64_t pages, bool kernel_shared)
             .refuse_after = -1,
         };
     }
+}
+
+void setup(Fixture *f, uint64_t pages, bool kernel_shared)
+{
+    setup_block(f, pages, kernel_shared, &fake_ops);
+}
+
+void setup_dual(Fixture *f, uint64_t pages, bool kernel_shared)
+{
+    setup_block(f, pages, kernel_shared, &fake_dual_ops);
 }
 
 int attach(Fixture *f, int n, uint64_t page, uint64_t pages)

@@ -26,8 +26,12 @@ typedef struct TestListener {
 typedef struct Fixture {
     FakeKernel *k;
     GmemState *s;
+    bool dual_backed;
     TestListener ls[MAX_LISTENERS];
 } Fixture;
+
+/* A block with a page for each state */
+void setup_dual(Fixture *f, uint64_t pages, bool kernel_shared);
 
 /* teardown() checks once more that all agree; pages may be withdrawn */
 void setup(Fixture *f, uint64_t pages, bool kernel_shared);

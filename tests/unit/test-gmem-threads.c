@@ -1,8 +1,9 @@
 /*
  * Description: many threads on one RAM block, in opposite directions, over
  * ranges of their own and over common ones, with pages that are busy for a
- * while and listeners that come and go.  Neither the fake kernel nor the
- * listeners have a lock: under TSan this test shows that the block's does it.
+ * while and listeners that come and go; the same where each state has a page of
+ * its own, and slots that change.  Neither the fake kernel nor the listeners
+ * have a lock: under TSan this test shows that the block's does it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -214,6 +215,34 @@ static gpointer visitor(gpointer opaque)
     return NULL;
 }
 
+static int compare(void *opaque, uint64_t offset, uint64_t size,
+                   bool is_private)
+{
+    FakeKernel *k = opaque;
+    uint64_t i;
+
+    for (i = offset / PAGE; i < (offset + size) / PAGE; i++) {
+        g_assert_cmpint(k->priv[i], ==, is_private);
+    }
+    return 0;
+}
+
+/* Memory slots change: what they are told is the truth until they are there */
+static gpointer slots(gpointer opaque)
+{
+    Shared *sh = opaque;
+
+    while (!g_atomic_int_get(&sh->done)) {
+        gmem_state_hold(sh->s);
+        gmem_state_held_runs(sh->s, 0, PAGES * PAGE, compare, sh->k);
+        g_usleep(50);
+        gmem_state_held_runs(sh->s, 0, PAGES * PAGE, compare, sh->k);
+        gmem_state_release(sh->s);
+        g_usleep(100);
+    }
+    return NULL;
+}
+
 static void check_end(Shared *sh)
 {
     uint64_t shared_bytes, private_bytes, withdrawn_bytes, i, n = 0;
@@ -225,17 +254,18 @@ static void check_end(Shared *sh)
         g_assert_cmpint(sh->steady.has[i], ==, !sh->k->priv[i]);
         g_assert_cmpint(gmem_state_is_populated(sh->s, i * PAGE, PAGE), ==,
                         !sh->k->priv[i]);
+        g_assert_false(sh->k->spare[i]);
         n += sh->steady.has[i];
     }
     g_assert_cmpuint(n * PAGE, ==, shared_bytes);
 }
 
-static void test_hammer(void)
+static void hammer(const GmemConvertOps *ops)
 {
     Shared sh = { };
     Thread threads[THREADS];
     Looker lookers[G_N_ELEMENTS(looks)];
-    GThread *visit;
+    GThread *visit, *slot;
     GmemStateStats st;
     unsigned timeouts = 0;
     int i;
@@ -245,7 +275,7 @@ static void test_hammer(void)
     sh.k->hook = take_page;
     sh.k->hook_opaque = &sh;
     sh.seed = g_test_rand_int();
-    sh.s = gmem_state_new("ram0", PAGES * PAGE, PAGE, true, &fake_ops, sh.k);
+    sh.s = gmem_state_new("ram0", PAGES * PAGE, PAGE, true, ops, sh.k);
     listener_init(&sh.steady, sh.k);
     g_assert_cmpint(gmem_state_register_listener(sh.s, &sh.steady.l), ==, 0);
     g_assert_cmpint(gmem_state_launch(sh.s), ==, 0);
@@ -254,6 +284,7 @@ static void test_hammer(void)
         threads[i].thread = g_thread_new("vcpu", converter, &threads[i]);
     }
     visit = g_thread_new("hotplug", visitor, &sh);
+    slot = g_thread_new("slots", slots, &sh);
     for (i = 0; i < G_N_ELEMENTS(looks); i++) {
         lookers[i] = (Looker) { &sh, .look = looks[i] };
         lookers[i].thread = g_thread_new("monitor", looker, &lookers[i]);
@@ -264,13 +295,14 @@ static void test_hammer(void)
     }
     g_atomic_int_set(&sh.done, 1);
     g_thread_join(visit);
+    g_thread_join(slot);
     for (i = 0; i < G_N_ELEMENTS(looks); i++) {
         g_thread_join(lookers[i].thread);
     }
     check_end(&sh);
     gmem_state_stats(sh.s, &st);
     g_assert_cmpuint(st.failures, ==, 0);
-    g_assert_cmpuint(st.busy_pages, >, 0);
+    g_assert_cmpint(st.busy_pages > 0, ==, ops == &fake_ops);
     g_test_message("%" PRIu64 " calls, %" PRIu64 " busy, %" PRIu64
                    " retries, %u timeouts", st.calls, st.busy_pages, st.retries,
                    timeouts);
@@ -279,9 +311,20 @@ static void test_hammer(void)
     fake_free(sh.k);
 }
 
+static void test_hammer(void)
+{
+    hammer(&fake_ops);
+}
+
+static void test_hammer_dual(void)
+{
+    hammer(&fake_dual_ops);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/gmem-threads/hammer", test_hammer);
+    g_test_add_func("/gmem-threads/hammer-dual", test_hammer_dual);
     return g_test_run();
 }
