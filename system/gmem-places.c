@@ -57,7 +57,7 @@ static void places_clear(GArray *places, const GmemPlace *place)
 
         if (start < end) {
             places_cut(places, i, start - p.gpa, end - p.gpa);
-            /* What was in front of it is looked at next, what is behind again */
+            /* Its parts are looked at again */
             i = MIN(i + 2, places->len);
             continue;
         }

@@ -1,5 +1,5 @@
 /*
- * RamDiscardManager for in-place guest_memfd RAM blocks
+ * RamDiscardManager for guest_memfd RAM blocks
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,6 +10,8 @@
 #include "qemu/error-report.h"
 #include "qemu/rcu.h"
 #include "qemu/timer.h"
+#include "hw/boards.h"
+#include "system/confidential-guest-support.h"
 #include "system/gmem.h"
 #include "system/gmem-rdm.h"
 #include "system/ramblock.h"
@@ -24,6 +26,7 @@ typedef struct GmemRdmListener {
 
 struct GmemRdm {
     RAMBlock *rb;
+    bool in_place;
     GmemState *state;
     /* For look-up by RamDiscardListener only; protected by the BQL. */
     QLIST_HEAD(, GmemRdmListener) listeners;
@@ -34,14 +37,19 @@ static bool gmem_rdm_launched;
 
 GmemRdm *gmem_rdm_new(RAMBlock *rb)
 {
+    ConfidentialGuestSupportClass *klass =
+        CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(current_machine->cgs);
     GmemRdm *rdm = g_new0(GmemRdm, 1);
+    bool shared = kvm_gmem_in_place() || klass->memory_starts_shared;
 
     rdm->rb = rb;
+    rdm->in_place = kvm_gmem_in_place();
     rdm->state = gmem_state_new(memory_region_name(rb->mr), rb->max_length,
-                                qemu_real_host_page_size(), true,
-                                kvm_gmem_convert_ops(), rb);
+                                qemu_real_host_page_size(), shared,
+                                rdm->in_place ? kvm_gmem_convert_ops() :
+                                                kvm_gmem_dual_ops(), rb);
     QLIST_INIT(&rdm->listeners);
-    if (gmem_rdm_launched) {
+    if (gmem_rdm_launched || !shared) {
         /* Nobody listens yet, so nobody can refuse. */
         gmem_state_launch(rdm->state);
     }
@@ -51,18 +59,31 @@ GmemRdm *gmem_rdm_new(RAMBlock *rb)
 void gmem_rdm_free(GmemRdm *rdm)
 {
     g_assert(QLIST_EMPTY(&rdm->listeners));
+    if (!rdm->in_place) {
+        kvm_gmem_dual_forget(rdm->rb);
+    }
     gmem_state_free(rdm->state);
     g_free(rdm);
 }
 
-bool gmem_rdm_is_populated(GmemRdm *rdm, const MemoryRegionSection *section)
+/* The pages that @section touches; whoever is told of some clips them to it. */
+static void gmem_rdm_pages(GmemRdm *rdm, const MemoryRegionSection *section,
+                           uint64_t *offset, uint64_t *size)
 {
     uint64_t page_size = qemu_real_host_page_size();
-    uint64_t start = QEMU_ALIGN_DOWN(section->offset_within_region, page_size);
     uint64_t end = ROUND_UP(section->offset_within_region +
                             int128_get64(section->size), page_size);
 
-    return gmem_state_is_populated(rdm->state, start, end - start);
+    *offset = QEMU_ALIGN_DOWN(section->offset_within_region, page_size);
+    *size = MIN(end, rdm->rb->max_length) - *offset;
+}
+
+bool gmem_rdm_is_populated(GmemRdm *rdm, const MemoryRegionSection *section)
+{
+    uint64_t offset, size;
+
+    gmem_rdm_pages(rdm, section, &offset, &size);
+    return gmem_state_is_populated(rdm->state, offset, size);
 }
 
 typedef struct GmemRdmReplay {
@@ -86,9 +107,10 @@ int gmem_rdm_replay(GmemRdm *rdm, MemoryRegionSection *section, bool populated,
                     ReplayRamDiscardState fn, void *opaque)
 {
     GmemRdmReplay replay = { .section = section, .fn = fn, .opaque = opaque };
+    uint64_t offset, size;
 
-    return gmem_state_replay(rdm->state, section->offset_within_region,
-                             int128_get64(section->size), populated,
+    gmem_rdm_pages(rdm, section, &offset, &size);
+    return gmem_state_replay(rdm->state, offset, size, populated,
                              gmem_rdm_replay_range, &replay);
 }
 
@@ -142,8 +164,7 @@ void gmem_rdm_register_listener(GmemRdm *rdm, RamDiscardListener *rdl,
 
     rdl->section = memory_region_section_new_copy(section);
     l->rdl = rdl;
-    l->listener.offset = section->offset_within_region;
-    l->listener.size = int128_get64(section->size);
+    gmem_rdm_pages(rdm, section, &l->listener.offset, &l->listener.size);
     l->listener.populate = gmem_rdm_populate;
     l->listener.discard = gmem_rdm_discard;
     l->listener.double_discard_supported = rdl->double_discard_supported;
@@ -286,7 +307,7 @@ bool gmem_rdm_launch_all(Error **errp)
     /* The BQL keeps the list as it is; listeners may need the list's mutex. */
     RCU_READ_LOCK_GUARD();
     RAMBLOCK_FOREACH(rb) {
-        if (!ram_block_is_in_place(rb)) {
+        if (!rb->attributes) {
             continue;
         }
         ret = gmem_state_launch(rb->attributes->gmem->state);
@@ -307,7 +328,7 @@ void gmem_rdm_withdraw_all(void)
     gmem_rdm_launched = false;
     RCU_READ_LOCK_GUARD();
     RAMBLOCK_FOREACH(rb) {
-        if (ram_block_is_in_place(rb)) {
+        if (rb->attributes) {
             gmem_state_unlaunch(rb->attributes->gmem->state);
         }
     }
@@ -326,7 +347,7 @@ int gmem_rdm_share_all(void)
         g_autofree char *msg = NULL;
         int ret;
 
-        if (!ram_block_is_in_place(rb)) {
+        if (!rb->attributes) {
             continue;
         }
         ret = gmem_state_convert(rb->attributes->gmem->state, 0,
@@ -338,4 +359,36 @@ int gmem_rdm_share_all(void)
         }
     }
     return 0;
+}
+
+int gmem_rdm_held_runs(GmemRdm *rdm, uint64_t offset, uint64_t size,
+                       int (*fn)(void *opaque, uint64_t offset, uint64_t size,
+                                 bool is_private), void *opaque)
+{
+    return gmem_state_held_runs(rdm->state, offset, size, fn, opaque);
+}
+
+void gmem_rdm_hold_all(void)
+{
+    RAMBlock *rb;
+
+    g_assert(bql_locked());
+    RCU_READ_LOCK_GUARD();
+    RAMBLOCK_FOREACH(rb) {
+        if (rb->attributes) {
+            gmem_state_hold(rb->attributes->gmem->state);
+        }
+    }
+}
+
+void gmem_rdm_release_all(void)
+{
+    RAMBlock *rb;
+
+    RCU_READ_LOCK_GUARD();
+    RAMBLOCK_FOREACH(rb) {
+        if (rb->attributes) {
+            gmem_state_release(rb->attributes->gmem->state);
+        }
+    }
 }

@@ -12,7 +12,6 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-guest-memfd.h"
 #include "qapi/qapi-events-guest-memfd.h"
-#include "qemu/bitmap.h"
 #include "qemu/lockable.h"
 #include "qemu/queue.h"
 #include "qemu/rcu.h"
@@ -38,26 +37,18 @@ static GuestMemfdMode current_mode(void)
     return GUEST_MEMFD_MODE_NONE;
 }
 
-static void fill_in_place(GuestMemfdBlock *b, GmemRdm *rdm)
+static void fill_block(GuestMemfdBlock *b, GmemRdm *rdm)
 {
     GmemStateStats stats;
     uint64_t populated;
 
     gmem_rdm_query(rdm, &populated, &b->q_private, &b->withdrawn, &stats);
-    b->in_place = true;
     b->shared = populated + b->withdrawn;
-    b->has_withdrawn = true;
-    b->has_conversions = true;
     b->conversions = stats.conversions;
-    b->has_busy_pages = true;
     b->busy_pages = stats.busy_pages;
-    b->has_retries = true;
     b->retries = stats.retries;
-    b->has_given_up = true;
     b->given_up = stats.given_up;
-    b->has_failures = true;
     b->failures = stats.failures;
-    b->has_longest_wait_us = true;
     b->longest_wait_us = stats.longest_wait_ns / SCALE_US;
 }
 
@@ -65,19 +56,6 @@ static void fill_in_place(GuestMemfdBlock *b, GmemRdm *rdm)
 static const char *block_name(const RAMBlock *rb)
 {
     return *rb->idstr ? rb->idstr : memory_region_name(rb->mr);
-}
-
-/*
- * Nothing locks the bitmap of a dual-backed block, so the sum can be off by
- * what is converted at this moment.
- */
-static void fill_dual_backed(GuestMemfdBlock *b, RamBlockAttributes *attr)
-{
-    uint64_t shared = bitmap_count_one(attr->bitmap, attr->bitmap_size) *
-                      qemu_real_host_page_size();
-
-    b->shared = MIN(shared, b->size);
-    b->q_private = b->size - b->shared;
 }
 
 GuestMemfdInfo *qmp_query_guest_memfd(Error **errp)
@@ -100,11 +78,8 @@ GuestMemfdInfo *qmp_query_guest_memfd(Error **errp)
         b = g_new0(GuestMemfdBlock, 1);
         b->id = g_strdup(block_name(rb));
         b->size = rb->max_length;
-        if (ram_block_is_in_place(rb)) {
-            fill_in_place(b, rb->attributes->gmem);
-        } else {
-            fill_dual_backed(b, rb->attributes);
-        }
+        b->in_place = ram_block_is_in_place(rb);
+        fill_block(b, rb->attributes->gmem);
         QAPI_LIST_APPEND(tail, b);
     }
     return info;
@@ -124,18 +99,16 @@ void hmp_info_guest_memfd(Monitor *mon, const QDict *qdict)
                        PRIu64 " private", b->id,
                        b->in_place ? "in-place" : "dual-backed",
                        b->size, b->shared, b->q_private);
-        if (b->has_withdrawn && b->withdrawn) {
+        if (b->withdrawn) {
             monitor_printf(mon, ", %" PRIu64 " withdrawn from devices",
                            b->withdrawn);
         }
         monitor_printf(mon, "\n");
-        if (b->has_conversions) {
-            monitor_printf(mon, "  conversions %" PRIu64 ", busy pages %" PRIu64
-                           ", retries %" PRIu64 ", given up %" PRIu64
-                           ", failures %" PRIu64 ", longest wait %" PRIu64
-                           " us\n", b->conversions, b->busy_pages, b->retries,
-                           b->given_up, b->failures, b->longest_wait_us);
-        }
+        monitor_printf(mon, "  conversions %" PRIu64 ", busy pages %" PRIu64
+                       ", retries %" PRIu64 ", given up %" PRIu64
+                       ", failures %" PRIu64 ", longest wait %" PRIu64
+                       " us\n", b->conversions, b->busy_pages, b->retries,
+                       b->given_up, b->failures, b->longest_wait_us);
     }
 }
 

@@ -1,10 +1,10 @@
 /*
- * guest_memfd in the KVM accelerator: launch and reset of in-place memory
+ * guest_memfd in the KVM accelerator: launch and reset
  *
- * In-place memory starts shared, and nobody but QEMU knows it: firmware and
- * ROMs are written through the host mapping.  Once they are there, the type of
- * the confidential guest converts what is private when the guest starts, and
- * only then devices are told what is shared.
+ * For memory that starts shared, as all in-place memory does.  Nobody but QEMU
+ * knows it then: firmware and ROMs are written through the host mapping.  Once
+ * they are there, the type of the confidential guest converts what is private
+ * when the guest starts, and only then devices are told what is shared.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

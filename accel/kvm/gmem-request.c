@@ -135,10 +135,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(GmemRequest, gmem_request_free)
 static int gmem_request_new(hwaddr start, hwaddr size, bool to_private,
                             GmemRequest **out)
 {
+    ConfidentialGuestSupport *cgs = current_machine->cgs;
     uint64_t page_size = qemu_real_host_page_size();
     g_autoptr(GmemRequest) req = NULL;
     int ret;
 
+    trace_kvm_convert_memory(start, size, to_private ? "shared_to_private" :
+                                                       "private_to_shared");
     if (!size || !QEMU_IS_ALIGNED(start, page_size) ||
         !QEMU_IS_ALIGNED(size, page_size) || start + size <= start) {
         return -EINVAL;
@@ -150,7 +153,9 @@ static int gmem_request_new(hwaddr start, hwaddr size, bool to_private,
     req->size = size;
     req->to_private = to_private;
     req->begin_ns = get_clock();
-    req->timeout_ns = (int64_t)current_machine->cgs->convert_timeout * SCALE_MS;
+    if (cgs) {
+        req->timeout_ns = (int64_t)cgs->convert_timeout * SCALE_MS;
+    }
     ret = gmem_collect_sections(start, size, to_private, req->sections);
     if (ret == 0) {
         *out = g_steal_pointer(&req);
@@ -249,6 +254,26 @@ void kvm_gmem_map_gpa_range(CPUState *cpu, uint64_t gpa, uint64_t npages,
     }
 }
 
+/*
+ * Dual-backed pages are new after a conversion.  Get them in now, before the
+ * guest touches them one by one.  What fails here fails again, and is reported,
+ * when the guest does.
+ */
+static void gmem_prefault(CPUState *cpu, const GmemRequest *req)
+{
+    struct kvm_pre_fault_memory mem = {
+        .gpa = req->start,
+        .size = req->size,
+    };
+
+    if (kvm_gmem_in_place() || !kvm_pre_fault_memory_supported) {
+        return;
+    }
+    while (mem.size && !kvm_vcpu_ioctl(cpu, KVM_PRE_FAULT_MEMORY, &mem)) {
+        /* KVM moves the start of the range along. */
+    }
+}
+
 int kvm_gmem_run_pending(CPUState *cpu)
 {
     GmemRequest *req = cpu->kvm_gmem_request;
@@ -260,6 +285,9 @@ int kvm_gmem_run_pending(CPUState *cpu)
     }
     trace_kvm_gmem_convert(req->start, req->size,
                            gmem_state_name(req->to_private), ret);
+    if (!ret) {
+        gmem_prefault(cpu, req);
+    }
     g_clear_pointer(&cpu->kvm_gmem_request, gmem_request_free);
     /*
      * KVM takes these three only.  Should the user continue a machine that the
@@ -318,6 +346,11 @@ int kvm_gmem_memory_fault(hwaddr gpa, hwaddr size, bool to_private)
     }
 
     ret = kvm_convert_memory(gpa, size, to_private);
+    if (ret == -EINVAL) {
+        error_report("guest access to 0x%" HWADDR_PRIx ", size 0x%" HWADDR_PRIx
+                     ": this is no memory that could be %s", gpa, size,
+                     gmem_state_name(to_private));
+    }
     /* Still busy: the access faults again, and asks again. */
-    return ret == -EAGAIN && kvm_gmem_in_place() ? 0 : ret;
+    return ret == -EAGAIN ? 0 : ret;
 }

@@ -126,7 +126,9 @@ void kvm_gmem_probe(KVMState *s, MachineState *ms)
                         gmem_mode == KVM_GMEM_VM_ATTRIBUTES ? "vm-attributes" :
                         "none", gmem_mode_why);
 
-    if (gmem_mode == KVM_GMEM_IN_PLACE) {
+    if (gmem_mode == KVM_GMEM_IN_PLACE ||
+        (gmem_mode == KVM_GMEM_VM_ATTRIBUTES &&
+         CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(ms->cgs)->memory_starts_shared)) {
         kvm_gmem_launch_init();
     }
 }

@@ -1,10 +1,10 @@
 /*
- * RamDiscardManager for in-place guest_memfd RAM blocks
+ * RamDiscardManager for guest_memfd RAM blocks
  *
  * Translates between MemoryRegionSection and RamDiscardListener on one side
  * and the offsets of GmemState on the other.  RamBlockAttributes stays the
- * RamDiscardManager that the rest of QEMU sees; for in-place blocks it hands
- * its methods on to these functions.
+ * RamDiscardManager that the rest of QEMU sees, and hands its methods on to
+ * these functions, for in-place and dual-backed blocks alike.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -18,17 +18,23 @@
 typedef struct GmemRdm GmemRdm;
 
 /**
- * gmem_rdm_new: set up the page states of an in-place RAM block
- * @rb: the block; its guest_memfd exists and is shared as a whole
+ * gmem_rdm_new: set up the page states of a RAM block
+ * @rb: the block; its guest_memfd exists
  *
- * Before gmem_rdm_launch_all() listeners are told nothing; a block made after
- * that (memory hotplug) is launched at once.
+ * An in-place block starts shared, a dual-backed one in the state that the
+ * confidential guest's type wants.  Where memory starts shared, listeners are
+ * told nothing before gmem_rdm_launch_all(), but for blocks made after it
+ * (memory hotplug), which are launched at once; where it starts private, they
+ * are told of every conversion.
  *
  * The caller holds the BQL.
  */
 GmemRdm *gmem_rdm_new(RAMBlock *rb);
 
-/* Free @rdm.  No listener may be registered and no conversion may run. */
+/*
+ * Free @rdm.  No listener may be registered and no conversion may run.  The
+ * caller holds the BQL.
+ */
 void gmem_rdm_free(GmemRdm *rdm);
 
 /*
@@ -136,8 +142,7 @@ void gmem_rdm_query(GmemRdm *rdm, uint64_t *shared, uint64_t *private,
 void gmem_rdm_report(GmemJob *job, int err);
 
 /**
- * gmem_rdm_launch_all: tell the listeners of all in-place RAM blocks what is
- * shared
+ * gmem_rdm_launch_all: tell the listeners of all RAM blocks what is shared
  *
  * To be called with the BQL held and no vCPU running: before the first one
  * does, and after gmem_rdm_withdraw_all().  Does nothing for a block that is
@@ -156,7 +161,7 @@ bool gmem_rdm_launch_all(Error **errp);
 void gmem_rdm_withdraw_all(void);
 
 /**
- * gmem_rdm_share_all: make all pages of all in-place RAM blocks shared
+ * gmem_rdm_share_all: make all pages of all guest_memfd RAM blocks shared
  *
  * For a reset: the firmware is written through the host mapping again, and the
  * guest starts over with shared memory.  To be called with the BQL held and
@@ -165,5 +170,19 @@ void gmem_rdm_withdraw_all(void);
  * Returns 0, or -errno (reported).
  */
 int gmem_rdm_share_all(void);
+
+/**
+ * gmem_rdm_hold_all: nothing changes in any guest_memfd RAM block until
+ * gmem_rdm_release_all(); see gmem_state_hold()
+ *
+ * The caller holds the BQL from the one to the other.
+ */
+void gmem_rdm_hold_all(void);
+void gmem_rdm_release_all(void);
+
+/* See gmem_state_held_runs(). */
+int gmem_rdm_held_runs(GmemRdm *rdm, uint64_t offset, uint64_t size,
+                       int (*fn)(void *opaque, uint64_t offset, uint64_t size,
+                                 bool is_private), void *opaque);
 
 #endif /* SYSTEM_GMEM_RDM_H */

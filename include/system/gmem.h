@@ -2,9 +2,10 @@
  * guest_memfd in the KVM accelerator
  *
  * How this host tracks which pages of a confidential guest are private, how
- * the guest_memfd of an in-place RAM block is made (gmem.c), launch and reset
- * (gmem-launch.c), and the way of a conversion request from the guest to the
- * RAM blocks (gmem-request.c).
+ * the guest_memfd of an in-place RAM block is made (gmem.c), how dual-backed
+ * RAM blocks reach the kernel (gmem-dual.c), launch and reset (gmem-launch.c),
+ * and the way of a conversion request from the guest to the RAM blocks
+ * (gmem-request.c).
  *
  * The kernel facts that this code relies on are in docs/uapi.rst.
  *
@@ -18,6 +19,7 @@
 #include "system/gmem-convert.h"
 
 typedef struct KVMState KVMState;
+typedef struct KVMMemoryListener KVMMemoryListener;
 typedef struct GmemRequest GmemRequest;
 
 /**
@@ -52,7 +54,8 @@ void kvm_gmem_probe(KVMState *s, MachineState *ms);
 /**
  * kvm_gmem_launch_init: take part in launch and reset of the virtual machine
  *
- * Called once, by kvm_gmem_probe(), in in-place mode.  From then on, when the
+ * Called once, by kvm_gmem_probe(), where memory starts shared: in in-place
+ * mode, and dual-backed for types that want it so.  From then on, when the
  * virtual machine runs for the first time, and at each reset: what the type of
  * the confidential guest wants private is converted, then devices learn what
  * is shared.  A reset first gives up pending requests and makes all memory
@@ -104,14 +107,67 @@ bool kvm_gmem_alloc_ram_block(RAMBlock *rb, Error **errp);
 const GmemConvertOps *kvm_gmem_convert_ops(void);
 
 /**
- * kvm_gmem_convert_memory: convert a range of guest addresses in place
+ * kvm_gmem_dual_ops: how dual-backed RAM blocks reach the kernel
+ *
+ * The operations take the RAMBlock as their opaque pointer.  They bring the
+ * states of its pages to the guest addresses at which these were last seen.
+ *
+ * The caller holds the BQL.
+ */
+const GmemConvertOps *kvm_gmem_dual_ops(void);
+
+/**
+ * kvm_gmem_dual_forget: a dual-backed RAM block goes
+ *
+ * The caller holds the BQL; no memory slot shows the block any more.
+ */
+void kvm_gmem_dual_forget(RAMBlock *rb);
+
+/**
+ * kvm_gmem_slots_begin: memory slots are about to change
+ * @kml: their listener, with the list of what is to be added
+ *
+ * KVM keeps attributes by guest address, whatever is mapped there.  From here
+ * to kvm_gmem_slots_end() no page of a dual-backed block changes its state, so
+ * that kvm_gmem_slot_added() can make the attributes right for what the new
+ * slots show.
+ *
+ * The caller holds the BQL and no other lock: conversions, which this waits
+ * for, need KVM's ioctls and may be told to wait for the slots.
+ */
+void kvm_gmem_slots_begin(KVMMemoryListener *kml);
+
+/**
+ * kvm_gmem_slot_added: a new memory slot shows pages of a RAM block
+ * @rb: the block; with or without a guest_memfd
+ * @offset: of the first page, in the block
+ * @gpa: guest physical address of the first page
+ * @size: bytes; like the others a multiple of the host page size
+ *
+ * Dual-backed: KVM gets the state of all pages that it does not have the state
+ * of at these addresses.  For a block that is new that is one call for each
+ * slot; a slot that is removed and added again costs none.
+ * In place, the state belongs to the guest_memfd, and there is nothing to do.
+ *
+ * Returns 0, or -errno of KVM_SET_MEMORY_ATTRIBUTES.
+ */
+int kvm_gmem_slot_added(RAMBlock *rb, uint64_t offset, hwaddr gpa,
+                        uint64_t size);
+
+/**
+ * kvm_gmem_slots_end: the new slots are there
+ */
+void kvm_gmem_slots_end(void);
+
+/**
+ * kvm_gmem_convert_memory: convert a range of guest addresses
  * @start: guest physical address, a multiple of the host page size
  * @size: bytes, a multiple of the host page size
  * @to_private: the wanted state
  *
  * Every RAM section of the range is converted, in ascending order.  Holes and
  * MMIO are already "shared": converting them to shared succeeds and does
- * nothing; a request for private memory must be covered by in-place RAM
+ * nothing; a request for private memory must be covered by guest_memfd RAM
  * completely.  All that can be refused is refused before anything changes.
  *
  * Waits for busy pages for as long as the confidential guest's
@@ -135,9 +191,9 @@ int kvm_gmem_convert_memory(hwaddr start, hwaddr size, bool to_private);
  * @npages: number of 4 KiB pages, as the guest gave it
  * @to_private: the wanted state
  *
- * For in-place mode only.  Converts nothing yet: a bad request is answered
- * with EINVAL in hypercall.ret, any other becomes the vCPU's pending request,
- * which kvm_gmem_run_pending() carries out and answers.
+ * Converts nothing yet: a bad request is answered with EINVAL in
+ * hypercall.ret, any other becomes the vCPU's pending request, which
+ * kvm_gmem_run_pending() carries out and answers.
  */
 void kvm_gmem_map_gpa_range(CPUState *cpu, uint64_t gpa, uint64_t npages,
                             bool to_private);
@@ -149,7 +205,8 @@ void kvm_gmem_map_gpa_range(CPUState *cpu, uint64_t gpa, uint64_t npages,
  * To be called before the vCPU enters the guest.  Waits for busy pages as long
  * as convert-timeout allows, or until somebody wants the vCPU: it is handed
  * over after one call to KVM and one pause of a millisecond at the latest, but
- * what was never asked for is asked for first, up to GMEM_STATE_WINDOW.  The
+ * what was never asked for is asked for first, up to GMEM_STATE_WINDOW
+ * (dual-backed: all of it, nothing there can be busy).  The
  * time in which the virtual machine is stopped counts as waiting; another
  * attempt is made before the guest is told.
  *

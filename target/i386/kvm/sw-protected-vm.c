@@ -22,11 +22,8 @@
 #include "hw/boards.h"
 #include "hw/i386/x86.h"
 #include "migration/blocker.h"
-#include "system/address-spaces.h"
 #include "system/gmem.h"
 #include "system/kvm.h"
-#include "system/memory.h"
-#include "system/runstate.h"
 #include "../confidential-guest.h"
 #include "kvm_i386.h"
 
@@ -51,7 +48,7 @@ OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(X86SwProtectedVm,
                                           X86_CONFIDENTIAL_GUEST,
                                           { TYPE_USER_CREATABLE }, { })
 
-/* In place: all is shared until now.  Memory plugged in later stays shared. */
+/* All is shared until now.  Memory plugged in later stays shared. */
 static bool sw_protected_convert_initial(ConfidentialGuestSupport *cgs,
                                          Error **errp)
 {
@@ -72,54 +69,6 @@ static bool sw_protected_convert_initial(ConfidentialGuestSupport *cgs,
                    TYPE_X86_SW_PROTECTED_VM, strerror(-ret));
     }
     return !ret;
-}
-
-/*
- * Dual-backed only: memory slots are made private as they are added; share all
- * of them, or what initial-state=private leaves shared.
- */
-static bool sw_protected_share_range(Int128 start, Int128 len,
-                                     const MemoryRegion *mr,
-                                     hwaddr offset_in_region, void *opaque)
-{
-    X86MachineState *x86ms = X86_MACHINE(current_machine);
-    hwaddr addr = int128_get64(start);
-    hwaddr end = addr + int128_get64(len);
-    int *ret = opaque;
-
-    if (current_machine->cgs->initial_private) {
-        if (addr < x86ms->below_4g_mem_size) {
-            end = MIN(end, SW_PROTECTED_WINDOW);
-        } else if (addr >= 4 * GiB) {
-            end = addr;
-        }
-    }
-    if (addr < end && memory_region_has_guest_memfd((MemoryRegion *)mr)) {
-        *ret = kvm_convert_memory(addr, end - addr, false);
-    }
-    return *ret < 0;
-}
-
-static void sw_protected_launch(void *opaque, bool running, RunState state)
-{
-    static bool launched;
-    int ret = 0;
-
-    if (!running || launched) {
-        return;
-    }
-    launched = true;
-
-    WITH_RCU_READ_LOCK_GUARD() {
-        FlatView *view = address_space_to_flatview(&address_space_memory);
-
-        flatview_for_each_range(view, sw_protected_share_range, &ret);
-    }
-    if (ret < 0) {
-        error_report("%s: cannot share the guest's memory at launch: %s",
-                     TYPE_X86_SW_PROTECTED_VM, strerror(-ret));
-        exit(1);
-    }
 }
 
 static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
@@ -157,10 +106,6 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
                TYPE_X86_SW_PROTECTED_VM);
     if (migrate_add_blocker(&vm->migration_blocker, errp) < 0) {
         return -EINVAL;
-    }
-
-    if (kvm_gmem_mode() == KVM_GMEM_VM_ATTRIBUTES) {
-        qemu_add_vm_change_state_handler(sw_protected_launch, NULL);
     }
 
     cgs->ready = true;
@@ -238,6 +183,7 @@ static void x86_sw_protected_vm_class_init(ObjectClass *oc, const void *data)
 
     klass->kvm_init = sw_protected_kvm_init;
     klass->can_convert_in_place = true;
+    klass->memory_starts_shared = true;
     klass->faults_never_convert = true;
     klass->convert_initial_memory = sw_protected_convert_initial;
     x86_klass->kvm_type = sw_protected_kvm_type;
