@@ -360,6 +360,9 @@ static char *memory_request(Control *c, char **w, guint n)
         return guest_memory_check(m, gpa, arg(w, 2), arg(w, 3),
                                   n > 4 ? arg(w, 4) : 1);
     }
+    if (g_str_equal(w[0], "stamp") && n == 4) {
+        return guest_memory_stamp(m, gpa, arg(w, 2), arg(w, 3));
+    }
     if (g_str_equal(w[0], "access") && n == 2) {
         return guest_memory_access(m, gpa);
     }

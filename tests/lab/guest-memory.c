@@ -95,12 +95,14 @@ char *guest_memory_runs(const GuestPlace *p, uint64_t npages, uint64_t stride,
 
 /*
  * How many of @npages lie in the same file from @p on.  Memory without a
- * file is taken to go on as far as it is asked for.
+ * file is taken to go on to the next 2 MiB, where RAM blocks may meet.
  */
-static uint64_t pages_here(const GuestPlace *p, uint64_t npages)
+static uint64_t pages_here(const GuestPlace *p, uint64_t gpa, uint64_t npages)
 {
-    return p->file ? MIN(npages, (p->file->size - p->offset) / LAB_PAGE_SIZE)
-                   : npages;
+    const uint64_t piece = 2 * 1024 * 1024;
+    uint64_t left = p->file ? p->file->size - p->offset : piece - gpa % piece;
+
+    return MIN(npages, left / LAB_PAGE_SIZE);
 }
 
 char *guest_memory_state(GuestMemory *m, uint64_t gpa, uint64_t npages,
@@ -122,7 +124,7 @@ char *guest_memory_state(GuestMemory *m, uint64_t gpa, uint64_t npages,
         if (!p.file) {
             return g_strdup("error this page is not in a mapped guest_memfd");
         }
-        here = pages_here(&p, npages);
+        here = pages_here(&p, gpa, npages);
         n = gmem_probe(p.file, p.offset, here, stride, &states, &error);
         if (!n) {
             return failed(error);
@@ -222,7 +224,7 @@ static char *walk_range(GuestMemory *m, uint64_t gpa, uint64_t npages,
             .map = p.file && p.file->map
                    ? (volatile uint64_t *)(p.file->map + p.offset) : NULL,
             .pid = m->vm->pid, .hva = p.hva, .gpa = gpa,
-            .npages = pages_here(&p, npages), .seed = seed,
+            .npages = pages_here(&p, gpa, npages), .seed = seed,
             .step = MAX(step, 1), .write = write,
         };
         if (!lab_guard(walk, &w)) {
@@ -266,6 +268,35 @@ char *guest_memory_check(GuestMemory *m, uint64_t gpa, uint64_t npages,
         return g_strdup("ok match");
     }
     return g_strdup_printf("%s %s", differs ? "ok" : "error", what);
+}
+
+/*
+ * What QEMU has at these addresses is the shared memory, whatever the guest has
+ * there: who compares learns the state.  PAM registers move pieces of 16 KiB.
+ */
+char *guest_memory_stamp(GuestMemory *m, uint64_t gpa, uint64_t npages,
+                         uint64_t value)
+{
+    const uint64_t piece = 16 * 1024;
+    GuestPlace p = { 0 };
+
+    for (uint64_t i = 0; i < npages; i++) {
+        Walk w = { .pid = m->vm->pid, .write = true };
+        char *error = NULL;
+
+        if ((i == 0 || gpa % piece == 0) &&
+            !guest_memory_find(m, gpa, &p, &error)) {
+            return failed(error);
+        }
+        w.hva = p.hva;
+        p.hva += LAB_PAGE_SIZE;
+        gpa += LAB_PAGE_SIZE;
+        if (!remote_word(&w, LAB_STAMP_OFFSET, &value)) {
+            return g_strdup_printf("error %s in front of gpa 0x%" PRIx64,
+                                   strerrorname_np(w.error), gpa);
+        }
+    }
+    return g_strdup("ok");
 }
 
 typedef struct Word {

@@ -35,6 +35,8 @@ char *guest_memory_fill(GuestMemory *m, uint64_t gpa, uint64_t npages,
                         uint64_t seed, uint64_t step);
 char *guest_memory_check(GuestMemory *m, uint64_t gpa, uint64_t npages,
                          uint64_t seed, uint64_t step);
+char *guest_memory_stamp(GuestMemory *m, uint64_t gpa, uint64_t npages,
+                         uint64_t value);
 char *guest_memory_access(GuestMemory *m, uint64_t gpa);
 char *guest_memory_used(GuestMemory *m);
 

@@ -11,6 +11,8 @@
 #define LAB_PAGE_SIZE       4096u
 /* Eight words per page: first and last word are among them. */
 #define LAB_PATTERN_WORDS   8u
+/* A word that is none of them. */
+#define LAB_STAMP_OFFSET    8u
 
 /*
  * lab_pattern_offset: byte offset in the page of pattern word @i,

@@ -73,9 +73,56 @@ void host_fill(uint64_t gpa, uint64_t npages, uint64_t seed)
     ask("fill 0x%lx %lu %lu", gpa, npages, seed);
 }
 
+bool dual(void)
+{
+    return param("dual", 0);
+}
+
+const char *state_of(uint64_t gpa, uint64_t npages)
+{
+    static uint64_t stamp = 0x7374616d70000000;
+    static char runs[256];
+    size_t len = 0;
+
+    if (!dual()) {
+        return ask("state 0x%lx %lu", gpa, npages);
+    }
+    ask("stamp 0x%lx %lu 0x%lx", gpa, npages, ++stamp);
+    runs[0] = 0;
+    for (uint64_t i = 0, n; i < npages && len < sizeof(runs) - 24; i += n) {
+        bool shared = load(gpa + i * PAGE + LAB_STAMP_OFFSET) == stamp;
+
+        for (n = 1; i + n < npages; n++) {
+            if ((load(gpa + (i + n) * PAGE + LAB_STAMP_OFFSET) == stamp) !=
+                shared) {
+                break;
+            }
+        }
+        len += fmt(runs + len, sizeof(runs) - len, "%c%lu", shared ? 'S' : 'P',
+                   n);
+    }
+    return runs;
+}
+
+void carry(uint64_t gpa, uint64_t npages, uint64_t seed)
+{
+    if (!dual()) {
+        return;
+    }
+    for (uint64_t i = 0; i < npages; i++) {
+        uint64_t saw = load(gpa + i * PAGE);
+
+        if (!check(saw == 0, "guest reads 0x%lx at gpa 0x%lx, from a page that "
+                   "should be new", saw, gpa + i * PAGE)) {
+            break;
+        }
+    }
+    fill(gpa, npages, seed);
+}
+
 bool check_state(uint64_t gpa, uint64_t npages, const char *want)
 {
-    const char *a = ask("state 0x%lx %lu", gpa, npages);
+    const char *a = state_of(gpa, npages);
 
     return check(str_equal(a, want), "state at gpa 0x%lx is %s, not %s",
                  gpa, a, want);

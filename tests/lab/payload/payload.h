@@ -28,6 +28,7 @@ typedef struct PayloadTest {
 extern const PayloadTest tests_convert[];
 extern const PayloadTest tests_busy[];
 extern const PayloadTest tests_pending[];
+extern const PayloadTest tests_dual[];
 extern const PayloadTest tests_monitor[];
 extern const PayloadTest tests_access[];
 extern const PayloadTest tests_devices[];
@@ -283,10 +284,28 @@ bool host_verify_every(uint64_t gpa, uint64_t npages, uint64_t seed,
 void host_fill(uint64_t gpa, uint64_t npages, uint64_t seed);
 
 /*
- * check_state: the kernel's state of @npages pages at @gpa, as gmem-lab's
- * probe sees it, must be @want ("P512", "S1P3").
+ * dual: does each state have a page of its own (parameter "dual=1" of the
+ * scenario)?
  */
+bool dual(void);
+
+/*
+ * state_of: the kernel's state of @npages pages at @gpa, as "P512" or "S1P3";
+ * valid until the next call.  Of in-place memory gmem-lab's probe sees it.  Of
+ * dual-backed memory the guest does: gmem-lab writes to the shared pages, and
+ * those that the guest finds changed are shared.
+ */
+const char *state_of(uint64_t gpa, uint64_t npages);
+
+/* check_state: state_of() must be @want. */
 bool check_state(uint64_t gpa, uint64_t npages, const char *want);
+
+/*
+ * carry: these pages have just been converted, and what fill() with @seed wrote
+ * shall be in them.  In place it is; dual-backed memory must have lost it, and
+ * is filled again.
+ */
+void carry(uint64_t gpa, uint64_t npages, uint64_t seed);
 
 /* check_convert: convert() must answer @want. */
 bool check_convert(uint64_t gpa, uint64_t npages, bool to_private, long want);

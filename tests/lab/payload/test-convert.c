@@ -16,15 +16,17 @@ static void round_trip(uint64_t gpa, uint64_t npages, const char *what)
     host_fill(gpa, npages, seed);
     verify(gpa, npages, seed);
     check_convert(gpa, npages, true, 0);
+    carry(gpa, npages, seed);
     check_state(gpa, npages, priv);
     verify(gpa, npages, seed);
     fill(gpa, npages, seed + 1);
     check_convert(gpa, npages, false, 0);
+    carry(gpa, npages, seed + 1);
     check_state(gpa, npages, shared);
     host_verify(gpa, npages, seed + 1);
     verify(gpa, npages, seed + 1);
-    step_end("%s (%lu pages at gpa 0x%lx): shared, private, shared; data kept",
-             what, npages, gpa);
+    step_end("%s (%lu pages at gpa 0x%lx): shared, private, shared; data %s",
+             what, npages, gpa, dual() ? "new each time" : "kept");
 }
 
 static void basic(void)
@@ -87,7 +89,7 @@ static void border(void)
     uint64_t gpa = param("border", 128 * MIB);
 
     step_begin();
-    {
+    if (!dual()) {
         uint64_t low = number(ask("inode 0x%lx", gpa - PAGE));
         uint64_t high = number(ask("inode 0x%lx", gpa));
 
@@ -126,6 +128,7 @@ static void hole(void)
     check_convert(gpa, 8, true, 0);
     check_state(gpa, 8, "P8");
     check_convert(gpa, 16, false, 0);
+    carry(gpa, 8, 7);
     check_state(gpa, 8, "S8");
     host_verify(gpa, 8, 7);
     step_end("to shared over RAM and a hole converts the RAM");

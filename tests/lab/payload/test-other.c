@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Slot rebuilds, the dual-backed mode, and the start-up check. */
+/* Slot rebuilds, resets, backends that come and go, and the start-up check. */
 #include "payload.h"
 
 #define Q35_PAM1        0x91
@@ -21,7 +21,9 @@ static void pam(void)
     fill(legacy, 8, 8);
     fill(above, 8, 8);
     check_convert(legacy, 4, true, 0);
+    carry(legacy, 4, 8);
     check_convert(above, 4, true, 0);
+    carry(above, 4, 8);
     check_state(legacy, 8, "P4S4");
     check_state(above, 8, "P4S4");
     step_end("private pages below and above 1 MiB");
@@ -41,65 +43,12 @@ static void pam(void)
 
     step_begin();
     check_convert(legacy, 8, false, 0);
+    carry(legacy, 4, 8);
     check_convert(above, 8, false, 0);
+    carry(above, 4, 8);
     host_verify(legacy, 8, 8);
     host_verify(above, 8, 8);
     step_end("conversions still work after the rebuilds");
-}
-
-/*
- * Plain QEMU's scheme: a page for each state, so that a conversion drops the
- * content.  Both states work; nothing is carried over.
- */
-static void dual_backed(void)
-{
-    uint64_t gpa = 32 * MIB;
-
-    step_begin();
-    check_convert(gpa, 512, false, 0);
-    fill(gpa, 512, 1);
-    host_verify(gpa, 512, 1);
-    step_end("shared: the host reads what the guest wrote");
-
-    step_begin();
-    check_convert(gpa, 512, true, 0);
-    check(load(gpa) == 0 && load(gpa + 511 * PAGE) == 0,
-          "the guest reads 0x%lx from a page that just became private",
-          load(gpa));
-    fill(gpa, 512, 2);
-    verify(gpa, 512, 2);
-    step_end("private: a new zeroed page that keeps what the guest writes");
-
-    step_begin();
-    check_convert(gpa, 512, false, 0);
-    check(load(gpa) == 0, "the guest reads 0x%lx from a page that just became "
-          "shared", load(gpa));
-    fill(gpa, 512, 3);
-    host_verify(gpa, 512, 3);
-    step_end("shared again: again a new zeroed page");
-}
-
-/* initial-state=private there: the host sees another page than the guest. */
-static void initial_private_dual(void)
-{
-    uint64_t gpa = 32 * MIB, low = WINDOW_END - 4 * PAGE;
-
-    step_begin();
-    fill(low, 4, 1);
-    host_verify(low, 4, 1);
-    step_end("the first MiB is shared");
-
-    step_begin();
-    fill(MIB, 4, 1);
-    fill(gpa, 512, 1);
-    check(!str_equal(ask("check 0x%lx 4 1", MIB), "match") &&
-          !str_equal(ask("check 0x%lx 512 1", gpa), "match"),
-          "the host reads what the guest wrote");
-    verify(gpa, 512, 1);
-    check_convert(gpa, 512, false, 0);
-    fill(gpa, 512, 2);
-    host_verify(gpa, 512, 2);
-    step_end("memory above it is private, and can be shared");
 }
 
 /*
@@ -123,12 +72,14 @@ static void reset(void)
     store(life, 0);
 
     step_begin();
+    carry(gpa, 512, 1);
     check_state(gpa, 512, "S512");
     host_verify(gpa, 512, 1);
     step_end("after a reset all memory is shared again");
 
     step_begin();
     check_convert(gpa, 512, true, 0);
+    carry(gpa, 512, 1);
     check_state(gpa, 512, "P512");
     verify(gpa, 512, 1);
     step_end("and can be converted");
@@ -184,8 +135,6 @@ static void must_fault(void)
 
 const PayloadTest tests_other[] = {
     { "pam", pam },
-    { "dual-backed", dual_backed },
-    { "initial-private-dual", initial_private_dual },
     { "reset", reset },
     { "object-del", object_del },
     { "hello", hello },

@@ -5,7 +5,6 @@
 #define BASE        (64 * MIB)
 #define LIFE        (31 * MIB)      /* tells the second life from the first */
 #define MARKER      0x6f6e652d6c696665ul
-#define ROUNDS      16
 
 /* What the second vCPU is to do, and what came of it */
 static volatile struct {
@@ -193,13 +192,21 @@ static void begin_toggle(uint64_t gpa, uint64_t npages, bool to_private,
     ap_run(ap_toggle);
 }
 
-/* Each has 64 pages of its own; side by side in one word of any bitmap */
+/* Parameter rounds: how often two vCPUs meet */
+static unsigned rounds(void)
+{
+    return param("rounds", 16);
+}
+
+/* Each has 32 pages of its own; side by side in one word of any bitmap */
 static void disjoint(void)
 {
+    unsigned n = rounds();
+
     step_begin();
     fill(BASE, 64, 3);
-    begin_toggle(BASE + 32 * PAGE, 32, true, 20 * ROUNDS);
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    begin_toggle(BASE + 32 * PAGE, 32, true, 20 * n);
+    for (unsigned i = 0; i < n; i++) {
         check_convert(BASE, 32, true, 0);
         check_state(BASE, 32, "P32");
         check_convert(BASE, 32, false, 0);
@@ -207,6 +214,7 @@ static void disjoint(void)
     }
     ap_wait();
     check(ap.ret == 0, "the AP was answered %ld", ap.ret);
+    carry(BASE, 64, 3);
     check_state(BASE, 64, "S64");
     host_verify(BASE, 64, 3);
     step_end("disjoint ranges: each vCPU finds its own as it left it");
@@ -216,11 +224,11 @@ static void disjoint(void)
 static void overlapping(uint64_t shift, const char *what, const char *ap_last,
                         const char *bsp_last)
 {
-    unsigned first = 0;
+    unsigned first = 0, n = rounds();
 
     step_begin();
     fill(BASE, 64 + shift, 4);
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    for (unsigned i = 0; i < n; i++) {
         const char *a;
 
         check_convert(BASE, 64, false, 0);
@@ -230,23 +238,24 @@ static void overlapping(uint64_t shift, const char *what, const char *ap_last,
         check_convert(BASE + shift * PAGE, 64, false, 0);
         ap_wait();
         check(ap.ret == 0, "the AP was answered %ld", ap.ret);
-        a = ask("state 0x%lx %lu", BASE, 64 + shift);
+        a = state_of(BASE, 64 + shift);
         first += str_equal(a, bsp_last);
         check(str_equal(a, ap_last) || str_equal(a, bsp_last),
               "AP to private, BSP to shared left %s, neither %s nor %s", a,
               ap_last, bsp_last);
     }
-    begin_toggle(BASE, 64, true, 10 * ROUNDS);
-    for (unsigned i = 0; i < 5 * ROUNDS; i++) {
+    begin_toggle(BASE, 64, true, 10 * n);
+    for (unsigned i = 0; i < 5 * n; i++) {
         check_convert(BASE + shift * PAGE, 64, true, 0);
         check_convert(BASE + shift * PAGE, 64, false, 0);
     }
     ap_wait();
     check(ap.ret == 0, "the AP was answered %ld", ap.ret);
+    carry(BASE, 64 + shift, 4);
     check_state(BASE, 64 + shift, shift ? "S80" : "S64");
     host_verify(BASE, 64 + shift, 4);
     step_end("%s in opposite directions: always as if one came after the other "
-             "(BSP last in %u of %u)", what, first, ROUNDS);
+             "(BSP last in %u of %u)", what, first, n);
 }
 
 static void two_vcpus(void)
