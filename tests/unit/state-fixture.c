@@ -209,3 +209,13 @@ GmemStateStats stats(Fixture *f)
     gmem_state_stats(f->s, &st);
     return st;
 }
+
+GmemJob *new_job(Fixture *f, uint64_t page, uint64_t n, bool to_private)
+{
+    return gmem_job_new(f->s, page * PAGE, n * PAGE, to_private, 0);
+}
+
+void sleep_for(Fixture *f, GmemJob *j)
+{
+    f->k->clock += gmem_job_pause_ns(j);
+}

@@ -51,6 +51,10 @@ void check(Fixture *f, int64_t withdrawn);
 int convert(Fixture *f, uint64_t page, uint64_t n, bool to_private,
             int64_t timeout_ms);
 
+/* A job without a deadline; let the clock run until it may be tried again */
+GmemJob *new_job(Fixture *f, uint64_t page, uint64_t n, bool to_private);
+void sleep_for(Fixture *f, GmemJob *j);
+
 /* Compare, and forget */
 void assert_log(Fixture *f, const char *expected);
 
