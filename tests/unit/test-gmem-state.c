@@ -5,9 +5,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <sys/mman.h>
 #include "qemu/bitmap.h"
-#include "system/gmem-state-internal.h"
 #include "state-fixture.h"
+#include "system/gmem-state-internal.h"
 
 static void test_order(void)
 {
@@ -462,6 +463,100 @@ static void test_refuse_drop(void)
     teardown(&f);
 }
 
+static int say_yes(void *opaque, uint64_t offset, uint64_t size,
+                   bool to_private, uint64_t *error_offset)
+{
+    return 0;
+}
+
+static int64_t no_time(void *opaque)
+{
+    return 0;
+}
+
+static int count_run(void *opaque, uint64_t offset, uint64_t size)
+{
+    ++*(int *)opaque;
+    return 0;
+}
+
+static int count_held_run(void *opaque, uint64_t offset, uint64_t size,
+                          bool is_private)
+{
+    return count_run(opaque, offset, size);
+}
+
+static int take(GmemListener *l, uint64_t offset, uint64_t size)
+{
+    return 0;
+}
+
+static void leave(GmemListener *l, uint64_t offset, uint64_t size)
+{
+}
+
+/* Only the first page of a bitmap can be touched */
+static unsigned long *guarded_bitmap(size_t bytes)
+{
+    void *map = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                     0);
+
+    g_assert_true(map != MAP_FAILED);
+    g_assert_cmpint(mprotect(map, PAGE, PROT_READ | PROT_WRITE), ==, 0);
+    return map;
+}
+
+/*
+ * What is done to 128 MiB of a block of 1 TiB, nearly all of it private or
+ * shared, looks at no more than 128 MiB: one look further ends the test.
+ */
+static void check_bounded(bool to_private)
+{
+    static const GmemConvertOps ops = {
+        .set_attributes = say_yes,
+        .now = no_time,
+    };
+    const uint64_t size = 1ULL << 40, part = PAGE * 8 * PAGE;
+    GmemListener l = { .size = part, .populate = take, .discard = leave };
+    GmemState *s = gmem_state_new("ram0", size, PAGE, false, &ops, NULL);
+    unsigned long *real[] = { s->kernel_shared, s->populated };
+    int runs = 0, held = 0;
+
+    g_assert_cmpint(gmem_state_launch(s), ==, 0);
+    s->kernel_shared = guarded_bitmap(size / PAGE / 8);
+    s->populated = guarded_bitmap(size / PAGE / 8);
+    g_assert_cmpint(gmem_state_register_listener(s, &l), ==, 0);
+    g_assert_cmpint(gmem_state_convert(s, 0, part, false, 0, NULL, NULL), ==,
+                    0);
+    g_assert_cmpint(gmem_state_convert(s, 0, part, to_private, 0, NULL, NULL),
+                    ==, 0);
+    g_assert_cmpint(gmem_state_convert(s, part - PAGE, PAGE, !to_private, 0,
+                                       NULL, NULL), ==, 0);
+    g_assert_cmpint(gmem_state_is_populated(s, 0, part), ==, false);
+    g_assert_cmpint(gmem_state_replay(s, 0, part, true, count_run, &runs), ==,
+                    0);
+    g_assert_cmpint(gmem_state_replay(s, 0, part, false, count_run, &runs), ==,
+                    0);
+    g_assert_cmpint(runs, ==, 2);
+    gmem_state_hold(s);
+    g_assert_cmpint(gmem_state_held_runs(s, 0, part, count_held_run, &held),
+                    ==, 0);
+    gmem_state_release(s);
+    g_assert_cmpint(held, ==, 2);
+    gmem_state_unregister_listener(s, &l);
+    munmap(s->kernel_shared, size / PAGE / 8);
+    munmap(s->populated, size / PAGE / 8);
+    s->kernel_shared = real[0];
+    s->populated = real[1];
+    gmem_state_free(s);
+}
+
+static void test_bounded(void)
+{
+    check_bounded(true);
+    check_bounded(false);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -475,6 +570,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem-state/views", test_views);
     g_test_add_func("/gmem-state/mappable", test_mappable);
     g_test_add_func("/gmem-state/register", test_register);
+    g_test_add_func("/gmem-state/bounded", test_bounded);
     g_test_add_func("/gmem-state/fatal", test_fatal);
     g_test_add_func("/gmem-state/enomem", test_enomem);
     g_test_add_func("/gmem-state/enomem-pace", test_enomem_pace);
