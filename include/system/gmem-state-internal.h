@@ -1,10 +1,11 @@
 /*
- * guest_memfd conversion: what gmem-state.c and gmem-job.c share
+ * guest_memfd conversion: what gmem-state.c, gmem-job.c and gmem-window.c share
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Description: not for other files.  All functions but gmem_state_lock() and
- * gmem_state_valid() are called with the block's lock held.
+ * Description: not for other files.  All functions but gmem_state_lock(),
+ * gmem_state_valid() and gmem_state_should_stop() are called with the block's
+ * lock held.
  */
 
 #ifndef SYSTEM_GMEM_STATE_INTERNAL_H
@@ -41,6 +42,25 @@ struct GmemState {
     GmemStateStats stats;
 };
 
+struct GmemJob {
+    GmemState *s;
+    GmemConvertJob convert;
+    GmemConvertStats counted;   /* part that is in the block's counters */
+    /* What it took from the listeners, and is not converted */
+    GArray *withdrew;
+    GArray *flipped;            /* what this window made shared */
+    GArray *asked;              /* dual-backed: what this window converted */
+    int64_t timeout_ns;
+    int64_t not_before_ns;
+    int64_t late_ns;            /* wait after which to call @late */
+    GmemJobLateFn *late;
+    void *late_opaque;
+    bool queued;
+    bool finished;
+    int result;
+    QTAILQ_ENTRY(GmemJob) next;
+};
+
 /* Take and drop the block's lock */
 void gmem_state_lock(GmemState *s);
 void gmem_state_unlock(GmemState *s);
@@ -71,5 +91,22 @@ int gmem_state_populate(GmemState *s, const GmemRange *run);
 
 /* shared -> withdrawn */
 void gmem_state_withdraw(GmemState *s, const GmemRange *run);
+
+/* Does somebody want this thread? */
+bool gmem_state_should_stop(GmemState *s);
+
+/*
+ * How much of a job one window may take, in bytes: GMEM_STATE_WINDOW; all of it
+ * if the block is dual-backed, as QEMU 10.2.2 does
+ */
+uint64_t gmem_job_window_size(GmemJob *job);
+
+/*
+ * Work on what is left to do in [@start, @end): discard; engine; record;
+ * populate.  @retry: it was put aside, and one failing call is enough.  Sets
+ * *@failing if a call failed: the attempt is over.
+ */
+void gmem_job_window(GmemJob *job, uint64_t start, uint64_t end, bool retry,
+                     bool *failing);
 
 #endif /* SYSTEM_GMEM_STATE_INTERNAL_H */
