@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "assign.h"
 #include "control.h"
+#include "gdb.h"
 #include "guest-memory.h"
 #include "pattern.h"
 #include "qmp.h"
@@ -20,6 +21,7 @@ typedef enum LaterKind {
     LATER_STOP,
     LATER_HMP,
     LATER_GMEM,
+    LATER_JUMP,
     LATER_UNPIN,
     LATER_QUIT,
 } LaterKind;
@@ -33,6 +35,7 @@ typedef struct Later {
     GuestPlace place;
     uint64_t npages, stride;
     char *want;             /* state; HMP command; block; outcome of a stop */
+    uint64_t rax, rip;
     int cont_ms;
     unsigned calls;         /* to the kernel, when the VM was stopped */
     double cont_due;        /* ms clock; 0: not stopped yet */
@@ -197,6 +200,10 @@ static char *do_after(Control *c, char **w)
     } else if (g_str_equal(w[2], "gmem") && n == 4) {
         l->kind = LATER_GMEM;
         l->want = g_strdup(w[3]);
+    } else if (g_str_equal(w[2], "jump") && n == 5) {
+        l->kind = LATER_JUMP;
+        l->rax = arg(w, 3);
+        l->rip = arg(w, 4);
     } else if (g_str_equal(w[2], "unpin")) {
         l->kind = LATER_UNPIN;
     } else if (g_str_equal(w[2], "quit")) {
@@ -514,6 +521,11 @@ static void tick_one(Control *c, Later *l)
         reply = gmem_words(c, l->want);
         l->result = g_strdup_printf("ms=%.0f %s", now_ms() - start,
                                     reply ? reply : "silent");
+        break;
+    case LATER_JUMP:
+        reply = gdb_jump(c->vm, l->rax, l->rip);
+        l->result = g_strdup_printf("ms=%.0f error=%s", now_ms() - start,
+                                    reply ? reply : "none");
         break;
     case LATER_UNPIN:
         g_ptr_array_set_size(c->pins, 0);

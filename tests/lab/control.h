@@ -25,6 +25,8 @@
  *                             calls= to the kernel while it was stopped
  *   after WHEN hmp COMMAND    -> ms=, answered=
  *   after WHEN gmem BLOCK     as "gmem BLOCK", and ms=
+ *   after WHEN jump RAX RIP   write these registers of the first vCPU, as a
+ *                             debugger does -> ms=, error=
  *   after WHEN unpin          as "unpin"
  *   after WHEN quit           end QEMU
  *                             WHEN: milliseconds from the mark, or "busy":

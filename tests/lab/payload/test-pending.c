@@ -83,6 +83,56 @@ static void reset_while_busy(void)
     step_end("the same range can be converted afterwards");
 }
 
+/* Where a debugger sends the vCPU; its first instruction counts. */
+void jump_target(void);
+void jump_landed(void);
+uint64_t jump_rax;
+
+asm(".pushsection .text\n"
+    ".globl jump_target\n"
+    "jump_target:\n"
+    "    mov %rax, jump_rax\n"
+    "    jmp jump_landed\n"
+    ".popsection\n");
+
+#define JUMP_RAX        0x6a756d70ul
+
+void jump_landed(void)
+{
+    const char *a;
+
+    step_begin();
+    check(jump_rax == JUMP_RAX, "RAX was 0x%lx, or the first instruction was "
+          "stepped over", jump_rax);
+    a = ask("result");
+    check(str_equal(word_value(a, "error"), "none"), "%s", a);
+    check(number(ask("count kvm_gmem_drop")) == 1,
+          "the pending request was not dropped");
+    step_end("registers that a debugger writes while a request is pending are "
+             "what the vCPU goes on with");
+
+    step_begin();
+    check_state(BASE, 512, "P77S1P434");
+    ask("unpin");
+    check_convert(BASE, 512, true, 0);
+    check_state(BASE, 512, "P512");
+    verify(BASE, 512, 1);
+    step_end("and the range can be converted afterwards");
+    quit(test_summary());
+}
+
+static void jump_while_busy(void)
+{
+    fill(BASE, 512, 1);
+    ask("pin 0x%lx 1 hold", BASE + 77 * PAGE);
+    ask("after busy jump 0x%lx 0x%lx", JUMP_RAX, (uint64_t)jump_target);
+    ask("mark");
+    convert(BASE, 512, true);
+    step_begin();
+    check(false, "the conversion ended although the page is held");
+    step_end("a debugger sends the vCPU elsewhere");
+}
+
 /* The modern CPU hotplug registers of q35 */
 #define CPU_SELECTOR    0xcd8
 #define CPU_FLAGS       0xcdc
@@ -317,6 +367,7 @@ static void stale_faults(void)
 const PayloadTest tests_pending[] = {
     { "reset-while-busy", reset_while_busy },
     { "unplug-while-busy", unplug_while_busy },
+    { "jump-while-busy", jump_while_busy },
     { "two-pending", two_pending },
     { "two-vcpus", two_vcpus },
     { "stale-faults", stale_faults },
