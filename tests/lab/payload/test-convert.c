@@ -103,11 +103,22 @@ static void border(void)
     round_trip(gpa, 1, "the first page of the second block");
 }
 
-/* Parameter top: first gpa behind RAM. */
+/*
+ * Parameter top: first gpa behind RAM.  Parameter high: gpa at which the same
+ * RAM block goes on behind the hole; nothing asked for here is meant for it.
+ */
 static void hole(void)
 {
     uint64_t top = param("top", 256 * MIB);
+    uint64_t high = param("high", 0);
     uint64_t gpa = top - 8 * PAGE;
+
+    if (high) {
+        step_begin();
+        check_convert(high, 8, true, 0);
+        check_state(high, 16, "P8S8");
+        step_end("RAM goes on at gpa 0x%lx", high);
+    }
 
     step_begin();
     check_convert(top + 16 * PAGE, 4, false, 0);
@@ -131,6 +142,9 @@ static void hole(void)
     carry(gpa, 8, 7);
     check_state(gpa, 8, "S8");
     host_verify(gpa, 8, 7);
+    if (high) {
+        check_state(high, 16, "P8S8");
+    }
     step_end("to shared over RAM and a hole converts the RAM");
 }
 

@@ -108,6 +108,23 @@ static void object_del(void)
     step_end("backends are added and deleted, and nobody uses freed memory");
 }
 
+/* What can be chosen at start only is refused later, and not taken all the same */
+static void option_late(void)
+{
+    const char *a;
+
+    step_begin();
+    a = ask("hmp qom-set /objects/cgs0 convert-in-place false");
+    check(starts_with(a, "Error: "), "qom-set convert-in-place: %s", a);
+    a = ask("hmp qom-get /objects/cgs0 convert-in-place");
+    check(starts_with(a, "true"), "convert-in-place: %s", a);
+    a = ask("hmp qom-set /objects/cgs0 initial-state private");
+    check(starts_with(a, "Error: "), "qom-set initial-state: %s", a);
+    a = ask("hmp qom-get /objects/cgs0 initial-state");
+    check(starts_with(a, "\"shared\""), "initial-state: %s", a);
+    step_end("options of the confidential guest cannot be changed later");
+}
+
 /* Without KVM: reset vector, long mode, fw_cfg, the line to gmem-lab. */
 static void hello(void)
 {
@@ -137,6 +154,7 @@ const PayloadTest tests_other[] = {
     { "pam", pam },
     { "reset", reset },
     { "object-del", object_del },
+    { "option-late", option_late },
     { "hello", hello },
     { "must-fail", must_fail },
     { "must-fault", must_fault },

@@ -316,6 +316,39 @@ static void two_vcpus(void)
     overlapping(16, "overlapping ranges", "P64S16", "P16S64");
 }
 
+/*
+ * Slots are taken away and made anew while the AP converts what they show.  QEMU
+ * has to keep its vCPUs out of KVM for that, and conversions out of the way.
+ */
+static void pam_while_converting(void)
+{
+    static const uint8_t values[] = { 0x00, 0x33, 0x11, 0x33 };
+    const uint64_t legacy = 0xd0000;
+    unsigned n = rounds(), rebuilds = 0;
+
+    ap_start();
+    step_begin();
+    set_pam(0x33);
+    fill(legacy, 8, 6);
+    check_convert(legacy, 4, true, 0);
+    carry(legacy, 4, 6);
+    for (unsigned i = 0; i < n; i++) {
+        bool to_private = i % 2;
+
+        begin_toggle(BASE, 64, to_private, 21);
+        while (ap_busy()) {
+            set_pam(values[rebuilds++ % sizeof(values)]);
+        }
+        check(ap.ret == 0, "the AP was answered %ld", ap.ret);
+        check_state(BASE, 64, to_private ? "P64" : "S64");
+    }
+    set_pam(0x33);
+    check_state(legacy, 8, "P4S4");
+    verify(legacy, 8, 6);
+    step_end("%u x 7 PAM writes while another vCPU made %u conversions: each "
+             "page as it was asked for", rebuilds, 21 * n);
+}
+
 static void ap_touch(void)
 {
     while (!ap.stop) {
@@ -370,6 +403,7 @@ const PayloadTest tests_pending[] = {
     { "jump-while-busy", jump_while_busy },
     { "two-pending", two_pending },
     { "two-vcpus", two_vcpus },
+    { "pam-while-converting", pam_while_converting },
     { "stale-faults", stale_faults },
     { }
 };
