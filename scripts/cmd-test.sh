@@ -102,6 +102,7 @@ part test-lint "shellcheck" "$SCRIPTS/lint.sh"
 part test-queue-tools "queue tooling" "$ROOT/tests/queue/roundtrip.sh"
 part test-each-tools "check of every patch" "$ROOT/tests/queue/each.sh"
 part test-docs "documentation table" "$ROOT/tests/queue/touched-files.sh"
+part test-guide "pages for users" "$ROOT/tests/docs/guide.py"
 part test-uapi "kernel header" "$ROOT/tests/queue/uapi-header.sh"
 part test-kernel-log "check of kernel logs" "$ROOT/tests/lab/kernel-log-test.sh"
 
@@ -116,6 +117,7 @@ ensure_tree linux
 part test-queue-linux "queue of Linux" "$SCRIPTS/queue.sh" check linux
 ensure_linux
 ensure_qemu
+part test-guide-commands "commands of the user guide" "$ROOT/tests/docs/guide.py" --run "$BUILD/qemu-build/qemu-system-x86_64"
 if [ -n "$full" ]; then
     ensure_linux_noattr
     ensure_linux_base
