@@ -156,8 +156,16 @@ static const char *gmem_rdm_hint(int err)
            " vfio_iommu_type1.dma_entry_limit, use iommufd, or share less" : "";
 }
 
-void gmem_rdm_register_listener(GmemRdm *rdm, RamDiscardListener *rdl,
-                                MemoryRegionSection *section)
+static void gmem_rdm_forget_listener(GmemRdmListener *l)
+{
+    memory_region_section_free_copy(l->rdl->section);
+    l->rdl->section = NULL;
+    QLIST_REMOVE(l, next);
+    g_free(l);
+}
+
+bool gmem_rdm_register_listener(GmemRdm *rdm, RamDiscardListener *rdl,
+                                MemoryRegionSection *section, Error **errp)
 {
     GmemRdmListener *l = g_new0(GmemRdmListener, 1);
     int ret;
@@ -172,14 +180,14 @@ void gmem_rdm_register_listener(GmemRdm *rdm, RamDiscardListener *rdl,
 
     ret = gmem_state_register_listener(rdm->state, &l->listener);
     if (ret) {
-        /* The interface knows no failure; as ram-block-attributes.c. */
-        error_report("RAM block '%s': a listener cannot map the shared pages "
-                     "of [0x%" PRIx64 ", 0x%" PRIx64 "): %s%s", rdm->rb->idstr,
-                     l->listener.offset,
-                     l->listener.offset + l->listener.size, strerror(-ret),
-                     gmem_rdm_hint(ret));
-        exit(1);
+        error_setg(errp, "RAM block '%s': a listener cannot map the shared "
+                   "pages of [0x%" PRIx64 ", 0x%" PRIx64 "): %s%s",
+                   rdm->rb->idstr, l->listener.offset,
+                   l->listener.offset + l->listener.size, strerror(-ret),
+                   gmem_rdm_hint(ret));
+        gmem_rdm_forget_listener(l);
     }
+    return !ret;
 }
 
 void gmem_rdm_unregister_listener(GmemRdm *rdm, RamDiscardListener *rdl)
@@ -194,10 +202,7 @@ void gmem_rdm_unregister_listener(GmemRdm *rdm, RamDiscardListener *rdl)
     g_assert(l);
 
     gmem_state_unregister_listener(rdm->state, &l->listener);
-    QLIST_REMOVE(l, next);
-    g_free(l);
-    memory_region_section_free_copy(rdl->section);
-    rdl->section = NULL;
+    gmem_rdm_forget_listener(l);
 }
 
 uint64_t gmem_rdm_mappable(GmemRdm *rdm, uint64_t offset, uint64_t size)

@@ -45,8 +45,8 @@ void gmem_rdm_free(GmemRdm *rdm);
 bool gmem_rdm_is_populated(GmemRdm *rdm, const MemoryRegionSection *section);
 int gmem_rdm_replay(GmemRdm *rdm, MemoryRegionSection *section, bool populated,
                     ReplayRamDiscardState fn, void *opaque);
-void gmem_rdm_register_listener(GmemRdm *rdm, RamDiscardListener *rdl,
-                                MemoryRegionSection *section);
+bool gmem_rdm_register_listener(GmemRdm *rdm, RamDiscardListener *rdl,
+                                MemoryRegionSection *section, Error **errp);
 void gmem_rdm_unregister_listener(GmemRdm *rdm, RamDiscardListener *rdl);
 
 /**
