@@ -303,6 +303,12 @@ void gmem_rdm_report(GmemJob *job, int err)
     error_report("%s%s", gmem_job_error(job), gmem_rdm_hint(err));
 }
 
+static void gmem_rdm_refused(GmemRdm *rdm, int err, Error **errp)
+{
+    error_setg(errp, "RAM block '%s': a listener cannot map the shared pages: "
+               "%s%s", rdm->rb->idstr, strerror(-err), gmem_rdm_hint(err));
+}
+
 bool gmem_rdm_launch_all(Error **errp)
 {
     RAMBlock *rb;
@@ -317,9 +323,7 @@ bool gmem_rdm_launch_all(Error **errp)
         }
         ret = gmem_state_launch(rb->attributes->gmem->state);
         if (ret) {
-            error_setg(errp, "RAM block '%s': a listener cannot map the shared "
-                       "pages: %s%s", rb->idstr, strerror(-ret),
-                       gmem_rdm_hint(ret));
+            gmem_rdm_refused(rb->attributes->gmem, ret, errp);
             return false;
         }
     }
@@ -334,9 +338,50 @@ void gmem_rdm_withdraw_all(void)
     RCU_READ_LOCK_GUARD();
     RAMBLOCK_FOREACH(rb) {
         if (rb->attributes) {
-            gmem_state_unlaunch(rb->attributes->gmem->state);
+            bool idle = gmem_state_unlaunch(rb->attributes->gmem->state);
+
+            g_assert(idle);
         }
     }
+}
+
+/* How long busy pages may hold up memory that is being plugged */
+#define GMEM_RDM_PLUG_NS (1000 * 1000 * 1000LL)
+
+bool gmem_rdm_before_plug(GmemRdm *rdm, uint64_t offset, uint64_t size,
+                          bool to_private, Error **errp)
+{
+    /* The block has no ID string while it is not plugged. */
+    const char *name = memory_region_name(rdm->rb->mr);
+    g_autofree char *msg = NULL;
+    int ret;
+
+    if (!gmem_state_unlaunch(rdm->state)) {
+        error_setg(errp, "RAM block '%s': a conversion that the guest asked "
+                   "for before is still pending; try again", name);
+        return false;
+    }
+    ret = gmem_state_convert(rdm->state, offset, size, to_private,
+                             GMEM_RDM_PLUG_NS, NULL, &msg);
+    if (ret) {
+        /* Nobody listens to memory that is not plugged. */
+        gmem_state_launch(rdm->state);
+        error_setg(errp, "RAM block '%s': cannot make [0x%" PRIx64 ", 0x%"
+                   PRIx64 ") %s: %s", name, offset, offset + size,
+                   to_private ? "private" : "shared",
+                   msg ? msg : "its pages are in use in the host; try again");
+    }
+    return !ret;
+}
+
+bool gmem_rdm_after_plug(GmemRdm *rdm, Error **errp)
+{
+    int ret = gmem_state_launch(rdm->state);
+
+    if (ret) {
+        gmem_rdm_refused(rdm, ret, errp);
+    }
+    return !ret;
 }
 
 int gmem_rdm_share_all(void)

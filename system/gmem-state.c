@@ -268,13 +268,18 @@ int gmem_state_launch(GmemState *s)
     return ret;
 }
 
-void gmem_state_unlaunch(GmemState *s)
+bool gmem_state_unlaunch(GmemState *s)
 {
+    bool idle;
+
     gmem_state_lock(s);
-    assert(QTAILQ_EMPTY(&s->jobs));
-    state_withdraw_all(s);
-    s->launched = false;
+    idle = QTAILQ_EMPTY(&s->jobs);
+    if (idle) {
+        state_withdraw_all(s);
+        s->launched = false;
+    }
     gmem_state_unlock(s);
+    return idle;
 }
 
 int gmem_state_register_listener(GmemState *s, GmemListener *listener)

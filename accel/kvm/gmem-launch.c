@@ -1,5 +1,6 @@
 /*
- * guest_memfd in the KVM accelerator: launch and reset
+ * guest_memfd in the KVM accelerator: launch, reset, and memory that is plugged
+ * in later
  *
  * For memory that starts shared, as all in-place memory does.  Nobody but QEMU
  * knows it then: firmware and ROMs are written through the host mapping.  Once
@@ -17,6 +18,7 @@
 #include "system/confidential-guest-support.h"
 #include "system/gmem.h"
 #include "system/gmem-rdm.h"
+#include "system/ramblock.h"
 #include "system/reset.h"
 #include "system/runstate.h"
 
@@ -119,6 +121,38 @@ static void gmem_reset_class_init(ObjectClass *klass, const void *data)
     rc->get_state = gmem_reset_get_state;
     rc->phases.enter = gmem_reset_enter;
     rc->phases.exit = gmem_reset_exit;
+}
+
+/* The in-place block behind a launched guest's region, else NULL */
+static GmemRdm *gmem_plug_block(MemoryRegion *mr, uint64_t *offset)
+{
+    *offset = 0;
+    for (; mr->alias; mr = mr->alias) {
+        *offset += mr->alias_offset;
+    }
+    if (!gmem_launched || !mr->ram_block ||
+        !ram_block_is_in_place(mr->ram_block)) {
+        return NULL;
+    }
+    return mr->ram_block->attributes->gmem;
+}
+
+bool kvm_gmem_before_plug(MemoryRegion *mr, Error **errp)
+{
+    uint64_t offset;
+    GmemRdm *rdm = gmem_plug_block(mr, &offset);
+
+    return !rdm || gmem_rdm_before_plug(rdm, offset, memory_region_size(mr),
+                                        current_machine->cgs->initial_private,
+                                        errp);
+}
+
+bool kvm_gmem_after_plug(MemoryRegion *mr, Error **errp)
+{
+    uint64_t offset;
+    GmemRdm *rdm = gmem_plug_block(mr, &offset);
+
+    return !rdm || gmem_rdm_after_plug(rdm, errp);
 }
 
 void kvm_gmem_launch_init(void)

@@ -25,7 +25,8 @@ typedef struct GmemRdm GmemRdm;
  * confidential guest's type wants.  Where memory starts shared, listeners are
  * told nothing before gmem_rdm_launch_all(), but for blocks made after it
  * (memory hotplug), which are launched at once; where it starts private, they
- * are told of every conversion.
+ * are told of every conversion.  For in-place memory that is plugged in see
+ * gmem_rdm_before_plug().
  *
  * The caller holds the BQL.
  */
@@ -159,6 +160,37 @@ bool gmem_rdm_launch_all(Error **errp);
  * BQL held, all vCPUs stopped and no request pending.
  */
 void gmem_rdm_withdraw_all(void);
+
+/**
+ * gmem_rdm_before_plug: give memory that is about to be plugged its first state
+ * @rdm: a launched block that is not in the memory map
+ * @offset, @size: the part that the guest is going to see, page aligned
+ * @to_private: the wanted state
+ * @errp: where to store the error
+ *
+ * A block may have been plugged before, and be in any state.  Listeners are
+ * told nothing of it until gmem_rdm_after_plug().  Waits for busy pages for a
+ * second.
+ *
+ * The caller holds the BQL.
+ *
+ * Returns true; or false with @errp set, and the block is launched as before.
+ * What has been converted then stays so.
+ */
+bool gmem_rdm_before_plug(GmemRdm *rdm, uint64_t offset, uint64_t size,
+                          bool to_private, Error **errp);
+
+/**
+ * gmem_rdm_after_plug: tell the listeners what is shared of plugged memory
+ * @rdm: a block that is in the memory map now, after gmem_rdm_before_plug()
+ * @errp: where to store the error
+ *
+ * The caller holds the BQL.
+ *
+ * Returns true; or false with @errp set if a listener refused: nobody has
+ * anything then, and the memory is to be unplugged again.
+ */
+bool gmem_rdm_after_plug(GmemRdm *rdm, Error **errp);
 
 /**
  * gmem_rdm_share_all: make all pages of all guest_memfd RAM blocks shared

@@ -129,9 +129,11 @@ int gmem_state_launch(GmemState *s);
 /**
  * gmem_state_unlaunch: the listeners let go of all pages, as before launch
  *
- * What was shared becomes withdrawn.  There must be no jobs.
+ * What was shared becomes withdrawn.
+ *
+ * Returns false, with nothing changed, if there are pending jobs.
  */
-void gmem_state_unlaunch(GmemState *s);
+bool gmem_state_unlaunch(GmemState *s);
 
 /**
  * gmem_state_register_listener: tell @listener what is shared, now and later

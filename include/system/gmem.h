@@ -64,6 +64,30 @@ void kvm_gmem_probe(KVMState *s, MachineState *ms);
 void kvm_gmem_launch_init(void);
 
 /**
+ * kvm_gmem_before_plug: give memory that is about to be plugged the state that
+ * this type of confidential guest starts with
+ * @mr: its region; not in the memory map yet
+ * @errp: where to store the error
+ *
+ * kvm_gmem_after_plug() is to follow once the region is in the memory map.
+ * Both do nothing for memory that is there before the virtual machine runs for
+ * the first time, and for memory that is not converted in place.
+ *
+ * The caller holds the BQL.  Returns true, or false with @errp set.
+ */
+bool kvm_gmem_before_plug(MemoryRegion *mr, Error **errp);
+
+/**
+ * kvm_gmem_after_plug: tell devices what is shared of memory that was plugged
+ * @mr: its region
+ * @errp: where to store the error
+ *
+ * The caller holds the BQL.  Returns true; or false with @errp set if a device
+ * cannot have it: the caller takes the region out of the memory map again.
+ */
+bool kvm_gmem_after_plug(MemoryRegion *mr, Error **errp);
+
+/**
  * kvm_gmem_mode: the mode that kvm_gmem_probe() chose
  *
  * Constant after accelerator initialization; no lock is needed.

@@ -74,10 +74,10 @@ static void test_unlaunch(void)
     setup_launched(&f, 16);
     g_assert_cmpint(convert(&f, 4, 4, true, 0), ==, 0);
     fake_reset_log(f.k);
-    gmem_state_unlaunch(f.s);
+    g_assert_true(gmem_state_unlaunch(f.s));
     assert_log(&f, "-A 0+4; -A 8+8; ");
     check(&f, 12);
-    gmem_state_unlaunch(f.s);
+    g_assert_true(gmem_state_unlaunch(f.s));
     g_assert_cmpint(convert(&f, 4, 4, false, 0), ==, 0);
     g_assert_cmpint(convert(&f, 0, 12, true, 0), ==, 0);
     assert_log(&f, "shared 4+4; private 0+12; ");
@@ -85,6 +85,27 @@ static void test_unlaunch(void)
     g_assert_cmpint(gmem_state_launch(f.s), ==, 0);
     assert_log(&f, "+A 12+4; ");
     check(&f, 0);
+    teardown(&f);
+}
+
+/* Memory that comes back while a request of its first life is pending */
+static void test_unlaunch_pending(void)
+{
+    GmemJob *job;
+    Fixture f;
+
+    setup_launched(&f, 16);
+    fake_hold(f.k, 3, 1, FOREVER);
+    job = gmem_job_new(f.s, 0, 8 * PAGE, true, 0);
+    g_assert_cmpint(gmem_job_attempt(job), ==, -EAGAIN);
+    fake_reset_log(f.k);
+    g_assert_false(gmem_state_unlaunch(f.s));
+    assert_log(&f, "");
+    gmem_job_free(job);
+    assert_log(&f, "+A 3+1; ");
+    check(&f, 0);
+    g_assert_true(gmem_state_unlaunch(f.s));
+    check(&f, 9);
     teardown(&f);
 }
 
@@ -563,6 +584,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem-state/order", test_order);
     g_test_add_func("/gmem-state/launch", test_launch);
     g_test_add_func("/gmem-state/unlaunch", test_unlaunch);
+    g_test_add_func("/gmem-state/unlaunch-pending", test_unlaunch_pending);
     g_test_add_func("/gmem-state/noop", test_noop);
     g_test_add_func("/gmem-state/mixed", test_mixed);
     g_test_add_func("/gmem-state/mixed-busy-private", test_mixed_busy_private);

@@ -21,6 +21,7 @@
 #include "qom/object_interfaces.h"
 #include "hw/boards.h"
 #include "hw/i386/x86.h"
+#include "hw/mem/memory-device.h"
 #include "migration/blocker.h"
 #include "system/gmem.h"
 #include "system/kvm.h"
@@ -48,7 +49,28 @@ OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(X86SwProtectedVm,
                                           X86_CONFIDENTIAL_GUEST,
                                           { TYPE_USER_CREATABLE }, { })
 
-/* All is shared until now.  Memory plugged in later stays shared. */
+static int sw_protected_convert_devices(void)
+{
+    MemoryDeviceInfoList *list = qmp_memory_device_list();
+    int ret = 0;
+
+    for (MemoryDeviceInfoList *i = list; i && !ret; i = i->next) {
+        PCDIMMDeviceInfo *dimm = NULL;
+
+        if (i->value->type == MEMORY_DEVICE_INFO_KIND_DIMM) {
+            dimm = i->value->u.dimm.data;
+        } else if (i->value->type == MEMORY_DEVICE_INFO_KIND_NVDIMM) {
+            dimm = i->value->u.nvdimm.data;
+        }
+        if (dimm) {
+            ret = kvm_gmem_convert_memory(dimm->addr, dimm->size, true);
+        }
+    }
+    qapi_free_MemoryDeviceInfoList(list);
+    return ret;
+}
+
+/* All is shared until now. */
 static bool sw_protected_convert_initial(ConfidentialGuestSupport *cgs,
                                          Error **errp)
 {
@@ -63,6 +85,9 @@ static bool sw_protected_convert_initial(ConfidentialGuestSupport *cgs,
     if (!ret && x86ms->above_4g_mem_size) {
         ret = kvm_gmem_convert_memory(x86ms->above_4g_mem_start,
                                       x86ms->above_4g_mem_size, true);
+    }
+    if (!ret) {
+        ret = sw_protected_convert_devices();
     }
     if (ret) {
         error_setg(errp, "%s: cannot make the guest's memory private: %s",
