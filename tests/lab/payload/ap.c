@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The second vCPU; see payload.h.  It runs one function at a time. */
+/* The other vCPUs; see payload.h.  Each runs one function at a time. */
 #include "payload.h"
 
 #define MSR_APIC_BASE       0x1b
 #define APIC_BASE_X2APIC    0xc00       /* enabled, x2APIC mode */
 #define MSR_X2APIC_ICR      0x830
-#define ICR_TO_ID1          (1ul << 32)
+#define ICR_TO_ID(id)       ((uint64_t)(id) << 32)
 #define ICR_INIT            0x4500
 #define ICR_SIPI            0x4600
 
-void ap_main(void);
+void ap_main(unsigned id);
 
-static volatile bool ap_alive;
-static void (*volatile ap_work)(void);
+static volatile bool ap_alive[VCPUS_MAX];
+static void (*volatile ap_work[VCPUS_MAX])(void);
+
+_Static_assert(AP_STACKS + (VCPUS_MAX - 1) * AP_STACK_SIZE <= STACK_TOP - 0x8000,
+               "the first vCPU's stack is 32 KiB");
 
 static uint64_t rdmsr(uint32_t msr)
 {
@@ -28,45 +31,53 @@ static void wrmsr(uint32_t msr, uint64_t v)
                  "d"((uint32_t)(v >> 32)) : "memory");
 }
 
-void ap_main(void)
+void ap_main(unsigned id)
 {
     idt_load();
-    ap_alive = true;
+    ap_alive[id] = true;
     for (;;) {
-        if (ap_work) {
-            ap_work();
-            ap_work = NULL;
+        if (ap_work[id]) {
+            ap_work[id]();
+            ap_work[id] = NULL;
         }
         relax();
     }
 }
 
-void ap_start(void)
+void ap_start(unsigned id)
 {
-    ap_alive = false;
-    ap_work = NULL;
+    ap_alive[id] = false;
+    ap_work[id] = NULL;
     wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | APIC_BASE_X2APIC);
-    wrmsr(MSR_X2APIC_ICR, ICR_TO_ID1 | ICR_INIT);
-    wrmsr(MSR_X2APIC_ICR, ICR_TO_ID1 | ICR_SIPI | AP_ENTRY >> 12);
-    while (!ap_alive) {
+    wrmsr(MSR_X2APIC_ICR, ICR_TO_ID(id) | ICR_INIT);
+    wrmsr(MSR_X2APIC_ICR, ICR_TO_ID(id) | ICR_SIPI | AP_ENTRY >> 12);
+    while (!ap_alive[id]) {
         relax();
     }
 }
 
-void ap_run(void (*fn)(void))
+void ap_run(unsigned id, void (*fn)(void))
 {
-    ap_wait();
-    ap_work = fn;
+    ap_wait(id);
+    ap_work[id] = fn;
 }
 
-bool ap_busy(void)
+unsigned vcpu_id(void)
 {
-    return ap_work != NULL;
+    uint32_t a = 1, b, c = 0, d;
+
+    asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return b >> 24;
 }
 
-void ap_wait(void)
+bool ap_busy(unsigned id)
 {
-    while (ap_busy()) {
+    return ap_work[id] != NULL;
+}
+
+void ap_wait(unsigned id)
+{
+    while (ap_busy(id)) {
         relax();
     }
 }

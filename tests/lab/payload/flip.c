@@ -28,14 +28,14 @@ void flip_begin(uint64_t gpa)
     static bool started;
 
     if (!started) {
-        ap_start();
+        ap_start(1);
         started = true;
     }
     ap.gpa = gpa;
     ap.stop = false;
     ap.rounds = 0;
     ap.ret = 0;
-    ap_run(ap_flip);
+    ap_run(1, ap_flip);
     while (ap.rounds == 0) {
         relax();
     }
@@ -44,7 +44,7 @@ void flip_begin(uint64_t gpa)
 unsigned flip_end(void)
 {
     ap.stop = true;
-    ap_wait();
+    ap_wait(1);
     check(ap.ret == 0, "a conversion answered %ld", ap.ret);
     return ap.rounds;
 }

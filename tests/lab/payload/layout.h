@@ -10,15 +10,18 @@
 #ifndef PAYLOAD_LAYOUT_H
 #define PAYLOAD_LAYOUT_H
 
-#define IMAGE_SIZE      0x10000         /* the flat image: one segment */
-#define IMAGE_ROM       0xffff0000      /* where -bios puts it */
+#define IMAGE_SIZE      0x20000         /* the flat image */
+#define IMAGE_ROM       0xfffe0000      /* where -bios puts it */
+#define RESET_SEGMENT   0x10000         /* in it: what 16-bit code can reach */
 #define PAGE_TABLES     0x10000         /* PML4, PDPT, one PD per GiB */
 #define MAPPED_GIB      10              /* identity mapped, 2 MiB pages */
 #define RESET_RECORD    0x8000          /* EAX at reset; 1: JMP was skipped */
 #define IMAGE_RAM       0x20000         /* the copy that runs */
-#define AP_ENTRY        IMAGE_RAM       /* where a second vCPU starts */
+#define AP_ENTRY        IMAGE_RAM       /* where the other vCPUs start */
 #define BSS_END         0x70000
-#define AP_STACK_TOP    0x78000         /* of the second vCPU */
+#define AP_STACKS       0x70000         /* of the other vCPUs, from 1 on */
+#define AP_STACK_SIZE   0x2800
+#define VCPUS_MAX       4
 #define STACK_TOP       0x80000
 #define WINDOW_END      0xa0000         /* the low shared window */
 

@@ -168,7 +168,7 @@ bool test_summary(void);
 #define STR(x) STR_(x)
 #define check(ok, ...) check_at(__FILE__ ":" STR(__LINE__), (ok), __VA_ARGS__)
 
-/* --- main.c, ap.c: the second vCPU ------------------------------------- */
+/* --- main.c, ap.c: the other vCPUs -------------------------------------- */
 
 /*
  * relax: for loops that wait.  CPUID leaves the guest, PAUSE does not, and
@@ -185,18 +185,24 @@ static inline void relax(void)
 /* idt_load: let this vCPU report exceptions. */
 void idt_load(void);
 
-/* ap_start: start the vCPU with APIC ID 1, by INIT and SIPI, and wait for it. */
-void ap_start(void);
+/*
+ * ap_start: start the vCPU with APIC ID @id, 0 < @id < VCPUS_MAX, by INIT and
+ * SIPI, and wait for it.
+ */
+void ap_start(unsigned id);
 
 /*
- * ap_run: let the second vCPU call @fn.  Only convert(), load() and store()
- * are for both vCPUs; everything else is for the first one.
+ * ap_run: let that vCPU call @fn.  Only convert(), load() and store() are for
+ * all vCPUs; everything else is for the first one.
  */
-void ap_run(void (*fn)(void));
+void ap_run(unsigned id, void (*fn)(void));
 
 /* ap_busy: is it still at that?  ap_wait: wait until it is not. */
-bool ap_busy(void);
-void ap_wait(void);
+bool ap_busy(unsigned id);
+void ap_wait(unsigned id);
+
+/* vcpu_id: the APIC ID of the vCPU that calls it; the first one has 0. */
+unsigned vcpu_id(void);
 
 /* --- pci.c: bus 0; there is no firmware that would set anything up ------- */
 

@@ -29,7 +29,7 @@ start16:
     movl    %eax, RESET_RECORD
     cli
     cld
-    lgdtl   %cs:(gdt_pointer - IMAGE_RAM)
+    lgdtl   %cs:(gdt_pointer - IMAGE_RAM - RESET_SEGMENT)
     movl    %cr0, %eax
     orl     $1, %eax
     movl    %eax, %cr0
@@ -166,7 +166,7 @@ exception_common:
     jmp     5b
 
 /*
- * The second vCPU, by INIT and SIPI; the first one has made the page tables.
+ * The other vCPUs, by INIT and SIPI; the first one has made the page tables.
  */
     .section .ap, "ax"
     .code16
@@ -174,7 +174,7 @@ ap_start16:
     cli
     movw    %cs, %ax
     movw    %ax, %ds
-    lgdtl   gdt_pointer_ram - AP_ENTRY
+    lgdtl   ap_gdt_pointer - AP_ENTRY
     movl    %cr0, %eax
     orl     $1, %eax
     movl    %eax, %cr0
@@ -202,10 +202,21 @@ ap_start32:
 
     .code64
 ap_start64:
-    movl    $AP_STACK_TOP, %esp
+    movl    $1, %eax
+    cpuid
+    shrl    $24, %ebx               /* its APIC ID, from 1 */
+    movl    %ebx, %edi
+    imull   $AP_STACK_SIZE, %ebx, %esp
+    addl    $AP_STACKS, %esp
     xorl    %ebp, %ebp
     call    ap_main
 6:  hlt
     jmp     6b
+
+    /* Within reach of 16-bit code. */
+    .balign 8
+ap_gdt_pointer:
+    .word   gdt_end - gdt - 1
+    .long   gdt
 
     .section .note.GNU-stack, "", @progbits

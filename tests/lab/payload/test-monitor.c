@@ -259,15 +259,15 @@ static void event_two(void)
     unsigned waiting[2] = { }, converted[2] = { };
     const char *a;
 
-    ap_start();
+    ap_start(1);
     step_begin();
     fill(BASE, 1024, 1);
     ask("pin 0x%lx 1 %lu", BASE + HELD * PAGE, ms);
     ask("pin 0x%lx 1 %lu", other + HELD * PAGE, ms);
     ask("mark");
-    ap_run(ap_convert);
+    ap_run(1, ap_convert);
     check_convert(other, 512, true, 0);
-    ap_wait();
+    ap_wait(1);
     check(ap_ret == 0, "the AP was answered %ld", ap_ret);
     for (unsigned n = 0; n < 4; n++) {
         a = ask("event %u %u", n, EVENT_MS);

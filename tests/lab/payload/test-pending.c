@@ -27,7 +27,7 @@ static void ap_begin(uint64_t gpa, uint64_t npages, bool to_private)
     ap.npages = npages;
     ap.to_private = to_private;
     ap.ret = -1;
-    ap_run(ap_convert);
+    ap_run(1, ap_convert);
 }
 
 /* Until the kernel has refused a call since the mark: the AP has to wait */
@@ -151,14 +151,14 @@ static void unplug_while_busy(void)
     const char *cpus;
     unsigned n;
 
-    ap_start();
+    ap_start(1);
     step_begin();
     fill(BASE, 512, 1);
     ask("pin 0x%lx 1 hold", BASE + 77 * PAGE);
     ask("mark");
     ap_begin(BASE, 512, true);
     wait_for_busy();
-    check(ap_busy(), "the request ended although a page is held");
+    check(ap_busy(1), "the request ended although a page is held");
     eject_ap();
     cpus = ask("hmp info cpus");
     for (n = 0; *cpus; cpus++) {
@@ -176,9 +176,9 @@ static void unplug_while_busy(void)
     step_begin();
     ask("hmp device_add host-x86_64-cpu,id=again,socket-id=0,core-id=1,"
         "thread-id=0");
-    ap_start();
+    ap_start(1);
     ap_begin(BASE, 512, true);
-    ap_wait();
+    ap_wait(1);
     check(ap.ret == 0, "the vCPU that came back was answered %ld", ap.ret);
     check_state(BASE, 512, "P512");
     verify(BASE, 512, 1);
@@ -194,7 +194,7 @@ static void two_pending(void)
     uint64_t ms = param("hold", 1000);
     uint64_t took;
 
-    ap_start();
+    ap_start(1);
     step_begin();
     fill(BASE, 1024, 2);
     ask("pin 0x%lx 1 hold", BASE + 77 * PAGE);
@@ -203,7 +203,7 @@ static void two_pending(void)
     wait_for_busy();
     check_convert(BASE + 512 * PAGE, 512, true, 0);
     check_state(BASE, 1024, "P77S1P946");
-    check(ap_busy(), "the AP's request ended although a page is held");
+    check(ap_busy(1), "the AP's request ended although a page is held");
     step_end("a busy page holds up no request but those that overlap");
 
     step_begin();
@@ -212,7 +212,7 @@ static void two_pending(void)
     check_convert(BASE, 512, false, 0);
     took = word_number(ask("since"), "ms", 0);
     check(took >= ms, "the overlapping request was answered after %lu ms", took);
-    ap_wait();
+    ap_wait(1);
     check(ap.ret == 0, "the AP was answered %ld", ap.ret);
     check_state(BASE, 1024, "S512P512");
     host_verify(BASE, 512, 2);
@@ -239,7 +239,7 @@ static void begin_toggle(uint64_t gpa, uint64_t npages, bool to_private,
     ap.npages = npages;
     ap.to_private = to_private;
     ap.rounds = rounds;
-    ap_run(ap_toggle);
+    ap_run(1, ap_toggle);
 }
 
 /* Parameter rounds: how often two vCPUs meet */
@@ -262,7 +262,7 @@ static void disjoint(void)
         check_convert(BASE, 32, false, 0);
         check_state(BASE, 32, "S32");
     }
-    ap_wait();
+    ap_wait(1);
     check(ap.ret == 0, "the AP was answered %ld", ap.ret);
     carry(BASE, 64, 3);
     check_state(BASE, 64, "S64");
@@ -286,7 +286,7 @@ static void overlapping(uint64_t shift, const char *what, const char *ap_last,
         check_convert(BASE, 64, i % 2, 0);
         ap_begin(BASE, 64, true);
         check_convert(BASE + shift * PAGE, 64, false, 0);
-        ap_wait();
+        ap_wait(1);
         check(ap.ret == 0, "the AP was answered %ld", ap.ret);
         a = state_of(BASE, 64 + shift);
         first += str_equal(a, bsp_last);
@@ -299,7 +299,7 @@ static void overlapping(uint64_t shift, const char *what, const char *ap_last,
         check_convert(BASE + shift * PAGE, 64, true, 0);
         check_convert(BASE + shift * PAGE, 64, false, 0);
     }
-    ap_wait();
+    ap_wait(1);
     check(ap.ret == 0, "the AP was answered %ld", ap.ret);
     carry(BASE, 64 + shift, 4);
     check_state(BASE, 64 + shift, shift ? "S80" : "S64");
@@ -310,7 +310,7 @@ static void overlapping(uint64_t shift, const char *what, const char *ap_last,
 
 static void two_vcpus(void)
 {
-    ap_start();
+    ap_start(1);
     disjoint();
     overlapping(0, "the same range", "P64", "S64");
     overlapping(16, "overlapping ranges", "P64S16", "P16S64");
@@ -326,7 +326,7 @@ static void pam_while_converting(void)
     const uint64_t legacy = 0xd0000;
     unsigned n = rounds(), rebuilds = 0;
 
-    ap_start();
+    ap_start(1);
     step_begin();
     set_pam(0x33);
     fill(legacy, 8, 6);
@@ -336,7 +336,7 @@ static void pam_while_converting(void)
         bool to_private = i % 2;
 
         begin_toggle(BASE, 64, to_private, 21);
-        while (ap_busy()) {
+        while (ap_busy(1)) {
             set_pam(values[rebuilds++ % sizeof(values)]);
         }
         check(ap.ret == 0, "the AP was answered %ld", ap.ret);
@@ -369,11 +369,11 @@ static void stale_faults(void)
     uint64_t want = param("faults", 20);
     uint64_t faults = 0, requests = 0, n;
 
-    ap_start();
+    ap_start(1);
     step_begin();
     ask("mark");
     ap.stop = false;
-    ap_run(ap_touch);
+    ap_run(1, ap_touch);
     while (faults < want) {
         for (unsigned i = 0; i < 50; i++) {
             check_convert(BASE, 16, true, 0);
@@ -392,7 +392,7 @@ static void stale_faults(void)
         }
     }
     ap.stop = true;
-    ap_wait();
+    ap_wait(1);
     step_end("%lu memory faults that raced with %lu conversions: none was "
              "taken for a request", faults, requests);
 }
