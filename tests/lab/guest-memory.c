@@ -45,6 +45,23 @@ static bool take_files(GuestMemory *m, char **error)
     return m->files != NULL;
 }
 
+/* Files of memory that was plugged in later; the old ones stay where they are. */
+static void take_new_files(GuestMemory *m)
+{
+    char *error = NULL;
+    GPtrArray *now = gmem_files_open(m->vm->pid, &error);
+
+    g_free(error);
+    for (guint i = now ? now->len : 0; i-- > 0;) {
+        GmemFile *f = now->pdata[i];
+
+        if (!gmem_file_by_inode(m->files, f->dev, f->ino)) {
+            g_ptr_array_add(m->files, g_ptr_array_steal_index_fast(now, i));
+        }
+    }
+    g_clear_pointer(&now, g_ptr_array_unref);
+}
+
 bool guest_memory_find(GuestMemory *m, uint64_t gpa, GuestPlace *p,
                        char **error)
 {
@@ -68,6 +85,10 @@ bool guest_memory_find(GuestMemory *m, uint64_t gpa, GuestPlace *p,
         return false;
     }
     p->file = ino ? gmem_file_by_inode(m->files, dev, ino) : NULL;
+    if (ino && !p->file) {
+        take_new_files(m);
+        p->file = gmem_file_by_inode(m->files, dev, ino);
+    }
     return true;
 }
 

@@ -72,6 +72,7 @@ void payload_main(void)
     if (!run(tests_convert, name) && !run(tests_busy, name) &&
         !run(tests_pending, name) && !run(tests_dual, name) &&
         !run(tests_monitor, name) && !run(tests_vfio, name) &&
+        !run(tests_plug, name) &&
         !run(tests_access, name) && !run(tests_devices, name) &&
         !run(tests_other, name) && !run(tests_demo, name)) {
         debug_puts("Bail out! the payload has no test called ");

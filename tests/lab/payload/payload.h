@@ -34,6 +34,7 @@ extern const PayloadTest tests_access[];
 extern const PayloadTest tests_devices[];
 extern const PayloadTest tests_other[];
 extern const PayloadTest tests_vfio[];
+extern const PayloadTest tests_plug[];
 extern const PayloadTest tests_demo[];
 
 /* --- lib.c: text and memory ------------------------------------------- */
@@ -251,6 +252,12 @@ typedef struct Edu {
 
 /* edu_open: find the @n-th one, give it addresses; false: there is none. */
 bool edu_open(unsigned n, Edu *edu);
+
+/* edu_open_behind: the same for the one behind the PCI bridge @port */
+bool edu_open_behind(unsigned port, Edu *edu);
+
+/* edu_copied: does the page at @gpa hold what the device read at @of? */
+bool edu_copied(uint64_t gpa, uint64_t of);
 
 /* edu_start: let it copy one page from or to @gpa; edu_busy: is it at that? */
 void edu_start(const Edu *edu, uint64_t gpa, bool to_memory);

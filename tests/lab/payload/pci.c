@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* PCI configuration space of bus 0, and the edu device; see payload.h. */
+/* PCI configuration space, and the edu device; see payload.h. */
 #include "payload.h"
 
 #define PCI_ADDRESS         0xcf8
 #define PCI_DATA            0xcfc
 #define PCI_COMMAND         0x04
 #define PCI_BAR0            0x10
+#define PCI_BUS_NUMBERS     0x18
+#define PCI_MEMORY_WINDOW   0x20
+#define BUS_1               256             /* its first function */
 #define COMMAND_ALL         0x7             /* I/O, memory, bus master */
 #define Q35_PAM0            0x90            /* seven registers */
 #define EDU_DEVICE          0x11e81234u     /* device and vendor */
@@ -73,16 +76,28 @@ void set_pam(uint8_t v)
     }
 }
 
+static bool edu_open_at(unsigned fn, Edu *edu)
+{
+    edu->bar = EDU_BARS + (fn >> 3) * EDU_BAR_SIZE;
+    pci_enable(fn, 0, edu->bar);
+    return *(volatile uint32_t *)edu->bar == EDU_ID;
+}
+
 bool edu_open(unsigned n, Edu *edu)
 {
     unsigned fn = pci_find(EDU_DEVICE, n);
 
-    if (fn == PCI_NONE) {
-        return false;
-    }
-    edu->bar = EDU_BARS + (fn >> 3) * EDU_BAR_SIZE;
-    pci_enable(fn, 0, edu->bar);
-    return *(volatile uint32_t *)edu->bar == EDU_ID;
+    return fn != PCI_NONE && edu_open_at(fn, edu);
+}
+
+bool edu_open_behind(unsigned port, Edu *edu)
+{
+    uint64_t window = (EDU_BARS + (BUS_1 >> 3) * EDU_BAR_SIZE) >> 16;
+
+    pci_write32(port, PCI_BUS_NUMBERS, 0x00010100);
+    pci_write32(port, PCI_MEMORY_WINDOW, window << 16 | window);
+    pci_write8(port, PCI_COMMAND, COMMAND_ALL);
+    return pci_read32(BUS_1, 0) == EDU_DEVICE && edu_open_at(BUS_1, edu);
 }
 
 void edu_start(const Edu *edu, uint64_t gpa, bool to_memory)

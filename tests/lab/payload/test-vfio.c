@@ -8,7 +8,7 @@
 #define OTHER   (32 * MIB)      /* converted meanwhile */
 
 /* Does @gpa hold what @of holds, as the guest sees both? */
-static bool same_page(uint64_t gpa, uint64_t of)
+bool edu_copied(uint64_t gpa, uint64_t of)
 {
     for (unsigned i = 0; i < LAB_PATTERN_WORDS; i++) {
         uint64_t at = lab_pattern_offset(i);
@@ -22,7 +22,7 @@ static bool same_page(uint64_t gpa, uint64_t of)
 
 static bool check_copied(uint64_t gpa, uint64_t of)
 {
-    return check(same_page(gpa, of), "the page at gpa 0x%lx is not what the "
+    return check(edu_copied(gpa, of), "the page at gpa 0x%lx is not what the "
                  "device read at 0x%lx", gpa, of);
 }
 
@@ -117,7 +117,7 @@ static void private_page(const Edu *edu)
     ask("mark");
     check_refused(edu, TARGET + 6 * PAGE, false);
     edu_dma(edu, COPY, true);
-    check(!same_page(COPY, TARGET + 6 * PAGE), "the device has read it");
+    check(!edu_copied(COPY, TARGET + 6 * PAGE), "the device has read it");
     edu_dma(edu, SOURCE, false);
     step_end("a device that reads a private page: refused, and it got nothing");
 
