@@ -45,7 +45,12 @@
  *                             needs -trace gmem_rdm_*)
  *   dma-faults IOVA SIZE      -> how many accesses of a device to these bytes
  *                             the IOMMU has refused since the mark
- *   memory                    -> guest memory in the host: gmem=, other=, peak=
+ *   memory                    -> guest memory in the host: gmem=, other=, peak=;
+ *                             fds=: what QEMU has open
+ *   noise SECONDS SEED GPA N  from now on hold some of N pages, stop, continue
+ *                             and ask at random
+ *   noise                     -> at=MS, left=MS
+ *   noise-end                 -> what was done and answered; see noise.h
  *   hmp COMMAND               -> QEMU's answer, lines joined by "; "
  *   find FILE GPA SEED [GPA SEED]
  *                             -> how many aligned words of the file are of the

@@ -28,6 +28,7 @@
 
 static char *opt_qemu, *opt_roms, *opt_payload, *opt_work, *opt_parameter,
             *opt_set, *opt_kernel;
+static char **opt_params;
 static gboolean opt_demo, opt_verbose;
 
 static const GOptionEntry options[] = {
@@ -41,6 +42,8 @@ static const GOptionEntry options[] = {
       "run scenarios of this set only", "core|full|demo" },
     { "kernel", 0, 0, G_OPTION_ARG_STRING, &opt_kernel,
       "run scenarios for this kernel only", "ours|base" },
+    { "param", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt_params,
+      "a parameter of the payload, instead of the scenario's", "NAME=VALUE" },
     { "demo", 0, 0, G_OPTION_ARG_NONE, &opt_demo, "print for people", NULL },
     { "verbose", 'v', 0, G_OPTION_ARG_NONE, &opt_verbose,
       "print command lines and what QEMU said", NULL },
@@ -397,6 +400,17 @@ out:
     return failures;
 }
 
+/* The payload takes the first word of a name that it finds. */
+static void apply_params(Scenario *s)
+{
+    for (guint i = 0; s->payload && opt_params && opt_params[i]; i++) {
+        char *payload = g_strconcat(opt_params[i], " ", s->payload, NULL);
+
+        g_free(s->payload);
+        s->payload = payload;
+    }
+}
+
 static bool wanted(const Scenario *s)
 {
     return (!opt_parameter || g_str_equal(s->parameter, "any") ||
@@ -437,6 +451,7 @@ int main(int argc, char **argv)
             printf("not ok %u - %s\n", ++count, error);
             bad_files++;
         } else if (wanted(s)) {
+            apply_params(s);
             failures += run_scenario(s, &paths, &count);
         }
     }

@@ -424,6 +424,19 @@ static uint64_t status_kib(pid_t pid, const char *key)
     return p ? strtoull(p + strlen(key), NULL, 10) : 0;
 }
 
+static unsigned open_files(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int)pid);
+    GDir *dir = g_dir_open(path, 0, NULL);
+    unsigned n = 0;
+
+    while (dir && g_dir_read_name(dir)) {
+        n++;
+    }
+    g_clear_pointer(&dir, g_dir_close);
+    return n;
+}
+
 /*
  * Guest memory can be in two kinds of pages: those of the guest_memfds, and
  * QEMU's own anonymous or shmem pages (where each state has its own page).
@@ -449,6 +462,6 @@ char *guest_memory_used(GuestMemory *m)
     used = gmem + (other > m->other_base ? other - m->other_base : 0);
     m->peak = MAX(m->peak, used);
     return g_strdup_printf("ok gmem=%" PRIu64 " other=%" PRIu64 " base=%" PRIu64
-                           " peak=%" PRIu64, gmem, other, m->other_base,
-                           m->peak);
+                           " peak=%" PRIu64 " fds=%u", gmem, other,
+                           m->other_base, m->peak, open_files(m->vm->pid));
 }

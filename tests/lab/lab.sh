@@ -10,7 +10,9 @@
 #                              selftests and scenarios; TAP, then a summary.
 #                              debug: only the debug kernel; SECONDS of stress
 #                              test in it (600)
-#   lab.sh run [--off] FILE... some scenarios, with every request printed
+#   lab.sh run [--off] [--limit SECONDS] [--param NAME=VALUE]... FILE...
+#                              some scenarios, with every request printed; --param:
+#                              a parameter of their payload
 #
 # Environment: BUILD (absolute path of build/), ROOT (checkout), KERNEL (bzImage
 # with our series), KERNEL_NOATTR, KERNEL_DEBUG (its variants), KERNEL_BASE
@@ -88,12 +90,19 @@ test)
     test_all "$rounds"
     ;;
 run)
-    value=1
-    if [ "${1:-}" = --off ]; then
-        value=0
-        shift
-    fi
-    [ $# -gt 0 ] || { say_to_user "usage: lab.sh run [--off] FILE..."; exit 2; }
+    value=1 limit=900 params=''
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --off) value=0; shift ;;
+        --limit) limit=${2:-}; shift 2 ;;
+        --param) params="$params --param ${2:-}"; shift 2 ;;
+        *) break ;;
+        esac
+    done
+    [ $# -gt 0 ] || {
+        say_to_user "usage: lab.sh run [--off] [--limit SECONDS] [--param NAME=VALUE]... FILE..."
+        exit 2
+    }
     build
     names='' options=''
     for f in "$@"; do
@@ -102,10 +111,10 @@ run)
         options="$options --file $f"
     done
     # shellcheck disable=SC2086 # a list of words, without blanks in them
-    boot lab-run 900 "$PARAMETER=$value" "gmem-lab -v run $names" $options
+    boot lab-run "$limit" "$PARAMETER=$value" "gmem-lab -v $params run $names" $options
     ;;
 *)
-    say_to_user "usage: lab.sh build|demo|shell|test [core|full|debug]|run [--off] FILE..."
+    say_to_user "usage: lab.sh build|demo|shell|test [core|full|debug]|run [OPTION...] FILE..."
     exit 2
     ;;
 esac

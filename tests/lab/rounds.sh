@@ -178,7 +178,7 @@ matrix() {
 
 # shellcheck disable=SC2153 # KERNEL comes from lab.sh
 round_on() {
-    round lab-on "parameter on: selftests and scenarios" "$KERNEL" 1800 "$PARAMETER=1" \
+    round lab-on "parameter on: selftests and scenarios" "$KERNEL" "$ROUND_ON" "$PARAMETER=1" \
         "emulator 5
 $(selftest_commands on)
 gmem-lab $SETS --kernel ours --parameter on run scenarios/*.scn"
@@ -255,8 +255,9 @@ round_hang() {
 # test_all core|full|debug
 test_all() {
     say_to_user "lab: results follow each boot of the emulated host; logs are build/log/lab-*.out"
-    SETS=''
-    [ "$1" = full ] || SETS='--set core'
+    # All scenarios: the soak alone takes a quarter of an hour.
+    SETS='' ROUND_ON=7200
+    [ "$1" = full ] || SETS='--set core' ROUND_ON=1800
     mkdir -p "$LOGS"
     : >"$ROWS"
     rm -f "$MATRIX"
