@@ -95,6 +95,23 @@ static KvmGmemMode gmem_choose_mode(ConfidentialGuestSupport *cgs,
     return KVM_GMEM_NONE;
 }
 
+/*
+ * Block drivers come before the accelerator, and so before there is memory
+ * that could refuse them.  Nobody else has blocked discarding that early.
+ */
+static void gmem_refuse_early_pins(void)
+{
+    Error *err = NULL;
+
+    if (ram_block_discard_is_disabled()) {
+        kvm_gmem_refuse("nvme:// (or a driver of libblkio)", "it pins all of "
+                        "the guest's memory; use an image file, a block device "
+                        "or vfio-pci", &err);
+        error_report_err(err);
+        exit(1);
+    }
+}
+
 void kvm_gmem_probe(KVMState *s, MachineState *ms)
 {
     Error *err = NULL;
@@ -127,8 +144,29 @@ void kvm_gmem_probe(KVMState *s, MachineState *ms)
                         "none", gmem_mode_why);
 
     if (gmem_mode == KVM_GMEM_IN_PLACE) {
+        gmem_refuse_early_pins();
         kvm_gmem_launch_init();
     }
+}
+
+bool kvm_gmem_refuse(const char *what, const char *why, Error **errp)
+{
+    if (!kvm_gmem_in_place()) {
+        return false;
+    }
+    error_setg(errp, "%s cannot be used with guest memory that is converted in "
+               "place: %s", what, why);
+    return true;
+}
+
+bool kvm_gmem_refuse_dirty_log(const char *what, Error **errp)
+{
+    if (!current_machine || !machine_require_guest_memfd(current_machine)) {
+        return false;
+    }
+    error_setg(errp, "%s cannot be used with this guest: KVM does not log "
+               "writes to guest_memfd, which its memory is made of", what);
+    return true;
 }
 
 bool kvm_gmem_alloc_ram_block(RAMBlock *rb, Error **errp)
