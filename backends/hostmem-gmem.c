@@ -42,6 +42,47 @@ bool host_memory_backend_alloc_in_place(HostMemoryBackend *backend,
                                                   RAM_GUEST_MEMFD, errp);
 }
 
+#ifdef CONFIG_LINUX
+bool host_memory_backend_alloc_guest_memfd(HostMemoryBackend *backend,
+                                           const char *what, Error **errp)
+{
+    g_autofree char *name = host_memory_backend_get_name(backend);
+    uint64_t size = ROUND_UP(backend->size, qemu_real_host_page_size());
+    int fd;
+
+    backend->aligned = true;
+    if (host_memory_backend_in_place(backend)) {
+        return host_memory_backend_alloc_in_place(backend, errp);
+    }
+    if (backend->guest_memfd) {
+        error_setg(errp, "%s: this confidential guest has a page for each "
+                   "state; in-place conversion needs a host kernel that has "
+                   "it, booted with kvm.gmem_in_place_conversion=1, or use "
+                   "memory-backend-memfd", what);
+        return false;
+    }
+    if (!backend->share) {
+        error_setg(errp, "%s: the pages of a guest_memfd are always shared; "
+                   "use share=on", what);
+        return false;
+    }
+
+    fd = kvm_gmem_create_shared(size, what, errp);
+    if (fd < 0) {
+        return false;
+    }
+    backend->merge = false;
+    if (!memory_region_init_ram_from_fd(&backend->mr, OBJECT(backend), name,
+                                        backend->size, RAM_SHARED, fd, 0,
+                                        errp)) {
+        close(fd);
+        return false;
+    }
+    backend->mr.ram_block->fd_is_guest_memfd = true;
+    return true;
+}
+#endif
+
 bool host_memory_backend_refuse_in_place(const HostMemoryBackend *backend,
                                          const char *what, Error **errp)
 {
@@ -129,7 +170,10 @@ static int populate_fd(const HostMemoryBackend *backend)
 {
     RAMBlock *rb = backend->mr.ram_block;
 
-    return ram_block_is_in_place(rb) ? rb->guest_memfd : -1;
+    if (ram_block_is_in_place(rb)) {
+        return rb->guest_memfd;
+    }
+    return rb->fd_is_guest_memfd ? rb->fd : -1;
 }
 
 bool host_memory_backend_populate(HostMemoryBackend *backend, bool async,

@@ -208,6 +208,38 @@ bool kvm_gmem_alloc_ram_block(RAMBlock *rb, Error **errp)
     return true;
 }
 
+int kvm_gmem_create_shared(uint64_t size, const char *what, Error **errp)
+{
+    struct kvm_create_guest_memfd gmem = {
+        .size = size,
+        .flags = GMEM_IN_PLACE_FLAGS,
+    };
+    int flags, fd;
+
+    if (!kvm_enabled()) {
+        error_setg(errp, "%s needs KVM: a guest_memfd belongs to a virtual "
+                   "machine of KVM; use -accel kvm or memory-backend-memfd",
+                   what);
+        return -1;
+    }
+    flags = MAX(0, kvm_vm_check_extension(kvm_state,
+                                          KVM_CAP_GUEST_MEMFD_FLAGS));
+    if ((flags & GMEM_IN_PLACE_FLAGS) != GMEM_IN_PLACE_FLAGS) {
+        error_setg(errp, "%s needs a host kernel whose guest_memfd can be "
+                   "mapped and starts shared (Linux 6.18); use "
+                   "memory-backend-memfd", what);
+        return -1;
+    }
+
+    fd = kvm_vm_ioctl(kvm_state, KVM_CREATE_GUEST_MEMFD, &gmem);
+    if (fd < 0) {
+        error_setg_errno(errp, -fd, "%s: cannot create a guest_memfd of %"
+                         PRIu64 " bytes", what, size);
+        return -1;
+    }
+    return fd;
+}
+
 static int gmem_set_attributes(void *opaque, uint64_t offset, uint64_t size,
                                bool to_private, uint64_t *error_offset)
 {

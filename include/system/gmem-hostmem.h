@@ -41,6 +41,25 @@ bool host_memory_backend_alloc_in_place(HostMemoryBackend *backend,
                                         Error **errp);
 
 /**
+ * host_memory_backend_alloc_guest_memfd: HostMemoryBackendClass::alloc for
+ * memory that is a guest_memfd in any guest
+ * @backend: the backend
+ * @what: what the user wrote, for messages
+ * @errp: where to store the error
+ *
+ * In a confidential guest: memory that is converted in place.  It is refused
+ * where the host keeps shared and private memory apart, as there is no
+ * guest_memfd for the shared part.  In any other guest: memory that is shared
+ * as a whole, in a guest_memfd that KVM does not know as such
+ * (RAMBlock::fd_is_guest_memfd).
+ *
+ * The caller holds the BQL.  Returns true, or false with @errp set and
+ * nothing left behind.
+ */
+bool host_memory_backend_alloc_guest_memfd(HostMemoryBackend *backend,
+                                           const char *what, Error **errp);
+
+/**
  * host_memory_backend_refuse_in_place: refuse a backend with a file of its own
  * @backend: the backend
  * @what: what the user wrote, for the message

@@ -134,6 +134,20 @@ bool kvm_gmem_refuse_dirty_log(const char *what, Error **errp);
 bool kvm_gmem_alloc_ram_block(RAMBlock *rb, Error **errp);
 
 /**
+ * kvm_gmem_create_shared: create a guest_memfd for ordinary memory
+ * @size: bytes, a multiple of the host page size
+ * @what: what the user wrote, for messages
+ * @errp: where to store the error
+ *
+ * All pages are shared for good; the file can be mapped.  It belongs to this
+ * virtual machine and keeps it alive, but is not meant for its memory slots.
+ * For a virtual machine without private memory.
+ *
+ * Returns a file descriptor, or -1 with @errp set.
+ */
+int kvm_gmem_create_shared(uint64_t size, const char *what, Error **errp);
+
+/**
  * kvm_gmem_convert_ops: how in-place RAM blocks reach the kernel
  *
  * The operations take the RAMBlock as their opaque pointer.
