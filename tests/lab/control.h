@@ -43,6 +43,9 @@
  *   dma-faults IOVA SIZE      -> how many accesses of a device to these bytes
  *                             the IOMMU has refused since the mark
  *   memory                    -> guest memory in the host: gmem=, other=, peak=
+ *   nodes GPA N               -> the NUMA nodes of shared pages: n0=, n1=, none=
+ *   usage                     -> what QEMU holds: fds=, vm-kib= of addresses;
+ *                             cached-kib=: page cache of the host
  *   hmp COMMAND               -> QEMU's answer, lines joined by "; "
  */
 #ifndef LAB_CONTROL_H

@@ -16,7 +16,7 @@
 #define MAPPED_GIB      10              /* identity mapped, 2 MiB pages */
 #define RESET_RECORD    0x8000          /* EAX at reset; 1: JMP was skipped */
 #define IMAGE_RAM       0x20000         /* the copy that runs */
-#define AP_ENTRY        0x2d000         /* where a second vCPU starts */
+#define AP_ENTRY        0x2e000         /* where a second vCPU starts */
 #define BSS_END         0x70000
 #define AP_STACK_TOP    0x78000         /* of the second vCPU */
 #define STACK_TOP       0x80000
