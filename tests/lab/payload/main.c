@@ -71,7 +71,8 @@ void payload_main(void)
     name = param_text("test", "?");
     if (!run(tests_convert, name) && !run(tests_busy, name) &&
         !run(tests_pending, name) && !run(tests_monitor, name) &&
-        !run(tests_vfio, name) &&
+        !run(tests_vfio, name) && !run(tests_backend, name) &&
+        !run(tests_balloon, name) &&
         !run(tests_other, name) && !run(tests_demo, name)) {
         debug_puts("Bail out! the payload has no test called ");
         debug_puts(name);

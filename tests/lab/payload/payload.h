@@ -29,6 +29,8 @@ extern const PayloadTest tests_convert[];
 extern const PayloadTest tests_busy[];
 extern const PayloadTest tests_pending[];
 extern const PayloadTest tests_monitor[];
+extern const PayloadTest tests_backend[];
+extern const PayloadTest tests_balloon[];
 extern const PayloadTest tests_other[];
 extern const PayloadTest tests_vfio[];
 extern const PayloadTest tests_demo[];
