@@ -11,7 +11,9 @@ OUT=${OUT:-$BUILD/qemu-build}
 # Only what the lab needs: the build takes minutes, not an hour.
 set -- --python=/usr/bin/python3 --target-list=x86_64-softmmu \
     --without-default-features --enable-kvm --enable-tcg --enable-fdt=system \
-    --enable-pixman --enable-trace-backends=log --disable-docs --disable-tools \
+    --enable-pixman --enable-numa --enable-vhost-user --enable-vhost-vdpa \
+    --enable-vhost-kernel --enable-vhost-net \
+    --enable-trace-backends=log --disable-docs --disable-tools \
     --disable-install-blobs --disable-download "--cc=ccache gcc"
 
 stamp=$(printf '%s\n' "$TREE" "$@" | hash_of)

@@ -95,6 +95,23 @@ static KvmGmemMode gmem_choose_mode(ConfidentialGuestSupport *cgs,
     return KVM_GMEM_NONE;
 }
 
+/*
+ * Block drivers come before the accelerator, and so before there is memory
+ * that could refuse them.  Nobody else has blocked discarding that early.
+ */
+static void gmem_refuse_early_pins(void)
+{
+    Error *err = NULL;
+
+    if (ram_block_discard_is_disabled()) {
+        kvm_gmem_refuse("nvme:// (or a driver of libblkio)", "it pins all of "
+                        "the guest's memory; use an image file, a block device "
+                        "or vfio-pci", &err);
+        error_report_err(err);
+        exit(1);
+    }
+}
+
 void kvm_gmem_probe(KVMState *s, MachineState *ms)
 {
     Error *err = NULL;
@@ -126,11 +143,34 @@ void kvm_gmem_probe(KVMState *s, MachineState *ms)
                         gmem_mode == KVM_GMEM_VM_ATTRIBUTES ? "vm-attributes" :
                         "none", gmem_mode_why);
 
+    if (gmem_mode == KVM_GMEM_IN_PLACE) {
+        gmem_refuse_early_pins();
+    }
     if (gmem_mode == KVM_GMEM_IN_PLACE ||
         (gmem_mode == KVM_GMEM_VM_ATTRIBUTES &&
          CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(ms->cgs)->memory_starts_shared)) {
         kvm_gmem_launch_init();
     }
+}
+
+bool kvm_gmem_refuse(const char *what, const char *why, Error **errp)
+{
+    if (!kvm_gmem_in_place()) {
+        return false;
+    }
+    error_setg(errp, "%s cannot be used with guest memory that is converted in "
+               "place: %s", what, why);
+    return true;
+}
+
+bool kvm_gmem_refuse_dirty_log(const char *what, Error **errp)
+{
+    if (!current_machine || !machine_require_guest_memfd(current_machine)) {
+        return false;
+    }
+    error_setg(errp, "%s cannot be used with this guest: KVM does not log "
+               "writes to guest_memfd, which its memory is made of", what);
+    return true;
 }
 
 bool kvm_gmem_alloc_ram_block(RAMBlock *rb, Error **errp)
@@ -170,6 +210,38 @@ bool kvm_gmem_alloc_ram_block(RAMBlock *rb, Error **errp)
     rb->guest_memfd = fd;
     rb->flags |= RAM_SHARED;
     return true;
+}
+
+int kvm_gmem_create_shared(uint64_t size, const char *what, Error **errp)
+{
+    struct kvm_create_guest_memfd gmem = {
+        .size = size,
+        .flags = GMEM_IN_PLACE_FLAGS,
+    };
+    int flags, fd;
+
+    if (!kvm_enabled()) {
+        error_setg(errp, "%s needs KVM: a guest_memfd belongs to a virtual "
+                   "machine of KVM; use -accel kvm or memory-backend-memfd",
+                   what);
+        return -1;
+    }
+    flags = MAX(0, kvm_vm_check_extension(kvm_state,
+                                          KVM_CAP_GUEST_MEMFD_FLAGS));
+    if ((flags & GMEM_IN_PLACE_FLAGS) != GMEM_IN_PLACE_FLAGS) {
+        error_setg(errp, "%s needs a host kernel whose guest_memfd can be "
+                   "mapped and starts shared (Linux 6.18); use "
+                   "memory-backend-memfd", what);
+        return -1;
+    }
+
+    fd = kvm_vm_ioctl(kvm_state, KVM_CREATE_GUEST_MEMFD, &gmem);
+    if (fd < 0) {
+        error_setg_errno(errp, -fd, "%s: cannot create a guest_memfd of %"
+                         PRIu64 " bytes", what, size);
+        return -1;
+    }
+    return fd;
 }
 
 static int gmem_set_attributes(void *opaque, uint64_t offset, uint64_t size,

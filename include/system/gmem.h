@@ -108,6 +108,43 @@ static inline bool kvm_gmem_in_place(void)
 }
 
 /**
+ * kvm_gmem_refuse: refuse what memory that is converted in place does not allow
+ * @what: the option or command, as the user wrote it
+ * @why: the reason, and what to use instead
+ * @errp: where to store the error
+ *
+ * Returns true, with @errp set, in in-place mode.
+ */
+bool kvm_gmem_refuse(const char *what, const char *why, Error **errp);
+
+/* kvm_gmem_refuse_vhost_user: kvm_gmem_refuse() for all vhost-user devices */
+static inline bool kvm_gmem_refuse_vhost_user(Error **errp)
+{
+    return kvm_gmem_refuse("vhost-user", "another process would hold its "
+                           "pages; use a device that QEMU emulates or that "
+                           "vhost in the kernel serves", errp);
+}
+
+/* kvm_gmem_refuse_vhost_vdpa: kvm_gmem_refuse() for all vDPA devices */
+static inline bool kvm_gmem_refuse_vhost_vdpa(Error **errp)
+{
+    return kvm_gmem_refuse("vhost-vdpa", "it pins all of the guest's memory; "
+                           "use vfio-pci or a device that QEMU emulates", errp);
+}
+
+/**
+ * kvm_gmem_refuse_dirty_log: refuse to log writes of a guest_memfd guest
+ * @what: the option or command, as the user wrote it
+ * @errp: where to store the error
+ *
+ * KVM has no dirty log for memory slots with a guest_memfd, in-place or not,
+ * and QEMU would abort when it is asked for one.
+ *
+ * Returns true, with @errp set, if the memory of the machine is guest_memfd.
+ */
+bool kvm_gmem_refuse_dirty_log(const char *what, Error **errp);
+
+/**
  * kvm_gmem_alloc_ram_block: back a new RAM block by one mappable guest_memfd
  * @rb: the RAM block; has neither memory nor a file descriptor yet
  * @errp: where to store the error
@@ -122,6 +159,20 @@ static inline bool kvm_gmem_in_place(void)
  * Returns true, or false with @errp set and @rb unchanged.
  */
 bool kvm_gmem_alloc_ram_block(RAMBlock *rb, Error **errp);
+
+/**
+ * kvm_gmem_create_shared: create a guest_memfd for ordinary memory
+ * @size: bytes, a multiple of the host page size
+ * @what: what the user wrote, for messages
+ * @errp: where to store the error
+ *
+ * All pages are shared for good; the file can be mapped.  It belongs to this
+ * virtual machine and keeps it alive, but is not meant for its memory slots.
+ * For a virtual machine without private memory.
+ *
+ * Returns a file descriptor, or -1 with @errp set.
+ */
+int kvm_gmem_create_shared(uint64_t size, const char *what, Error **errp);
 
 /**
  * kvm_gmem_convert_ops: how in-place RAM blocks reach the kernel

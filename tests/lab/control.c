@@ -410,6 +410,12 @@ static char *memory_request(Control *c, char **w, guint n)
     if (g_str_equal(w[0], "memory")) {
         return guest_memory_used(m);
     }
+    if (g_str_equal(w[0], "nodes") && n == 3) {
+        return guest_memory_nodes(m, gpa, arg(w, 2));
+    }
+    if (g_str_equal(w[0], "usage")) {
+        return guest_memory_usage(m);
+    }
     return NULL;
 }
 

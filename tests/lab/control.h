@@ -51,6 +51,9 @@
  *                             and ask at random
  *   noise                     -> at=MS, left=MS
  *   noise-end                 -> what was done and answered; see noise.h
+ *   nodes GPA N               -> the NUMA nodes of shared pages: n0=, n1=, none=
+ *   usage                     -> what QEMU holds: fds=, vm-kib= of addresses;
+ *                             cached-kib=: page cache of the host
  *   hmp COMMAND               -> QEMU's answer, lines joined by "; "
  *   find FILE GPA SEED [GPA SEED]
  *                             -> how many aligned words of the file are of the

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include "guest-memory.h"
@@ -45,21 +46,22 @@ static bool take_files(GuestMemory *m, char **error)
     return m->files != NULL;
 }
 
-/* Files of memory that was plugged in later; the old ones stay where they are. */
-static void take_new_files(GuestMemory *m)
+/* Those that QEMU has made since then; the others stay as they are. */
+static bool take_new_files(GuestMemory *m, char **error)
 {
-    char *error = NULL;
-    GPtrArray *now = gmem_files_open(m->vm->pid, &error);
+    g_autoptr(GPtrArray) now = gmem_files_open(m->vm->pid, error);
 
-    g_free(error);
-    for (guint i = now ? now->len : 0; i-- > 0;) {
-        GmemFile *f = now->pdata[i];
+    if (!now) {
+        return false;
+    }
+    for (guint i = now->len; i > 0; i--) {
+        GmemFile *f = now->pdata[i - 1];
 
         if (!gmem_file_by_inode(m->files, f->dev, f->ino)) {
-            g_ptr_array_add(m->files, g_ptr_array_steal_index_fast(now, i));
+            g_ptr_array_add(m->files, g_ptr_array_steal_index(now, i - 1));
         }
     }
-    g_clear_pointer(&now, g_ptr_array_unref);
+    return true;
 }
 
 bool guest_memory_find(GuestMemory *m, uint64_t gpa, GuestPlace *p,
@@ -86,7 +88,9 @@ bool guest_memory_find(GuestMemory *m, uint64_t gpa, GuestPlace *p,
     }
     p->file = ino ? gmem_file_by_inode(m->files, dev, ino) : NULL;
     if (ino && !p->file) {
-        take_new_files(m);
+        if (!take_new_files(m, error)) {
+            return false;
+        }
         p->file = gmem_file_by_inode(m->files, dev, ino);
     }
     return true;
@@ -409,6 +413,51 @@ char *guest_memory_access(GuestMemory *m, uint64_t gpa)
                            write_result);
 }
 
+/* --- NUMA --------------------------------------------------------------- */
+
+static void touch_pages(void *opaque)
+{
+    GPtrArray *pages = opaque;
+
+    for (guint i = 0; i < pages->len; i++) {
+        (void)*(volatile char *)pages->pdata[i];
+    }
+}
+
+/* move_pages() tells where the pages are that are in the page table. */
+char *guest_memory_nodes(GuestMemory *m, uint64_t gpa, uint64_t npages)
+{
+    g_autoptr(GPtrArray) pages = g_ptr_array_new();
+    unsigned n[2] = { 0, 0 }, none = 0;
+    g_autofree int *status = g_new0(int, npages);
+    char *error = NULL;
+    GuestPlace p;
+
+    if (!guest_memory_find(m, gpa, &p, &error)) {
+        return failed(error);
+    }
+    if (!p.file || !p.file->map || pages_here(&p, npages) < npages) {
+        return g_strdup("error these pages are not in one guest_memfd");
+    }
+    for (uint64_t i = 0; i < npages; i++) {
+        g_ptr_array_add(pages, p.file->map + p.offset + i * LAB_PAGE_SIZE);
+    }
+    if (!lab_guard(touch_pages, pages)) {
+        return g_strdup("error a page is private");
+    }
+    if (syscall(SYS_move_pages, 0, npages, pages->pdata, NULL, status, 0) < 0) {
+        return g_strdup_printf("error move_pages: %s", strerror(errno));
+    }
+    for (uint64_t i = 0; i < npages; i++) {
+        if (status[i] == 0 || status[i] == 1) {
+            n[status[i]]++;
+        } else {
+            none++;
+        }
+    }
+    return g_strdup_printf("ok n0=%u n1=%u none=%u", n[0], n[1], none);
+}
+
 /* --- memory use --------------------------------------------------------- */
 
 static uint64_t status_kib(pid_t pid, const char *key)
@@ -424,7 +473,7 @@ static uint64_t status_kib(pid_t pid, const char *key)
     return p ? strtoull(p + strlen(key), NULL, 10) : 0;
 }
 
-static unsigned open_files(pid_t pid)
+static unsigned count_fds(pid_t pid)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int)pid);
     GDir *dir = g_dir_open(path, 0, NULL);
@@ -433,8 +482,32 @@ static unsigned open_files(pid_t pid)
     while (dir && g_dir_read_name(dir)) {
         n++;
     }
-    g_clear_pointer(&dir, g_dir_close);
+    if (dir) {
+        g_dir_close(dir);
+    }
     return n;
+}
+
+/*
+ * The host's page cache is the only place where a page of a guest_memfd shows
+ * that nobody has touched: mincore() wants it to be filled as well.
+ */
+static uint64_t cached_kib(void)
+{
+    g_autofree char *text = NULL;
+    const char *p = NULL;
+
+    if (g_file_get_contents("/proc/meminfo", &text, NULL, NULL)) {
+        p = strstr(text, "\nCached:");
+    }
+    return p ? strtoull(p + strlen("\nCached:"), NULL, 10) : 0;
+}
+
+char *guest_memory_usage(GuestMemory *m)
+{
+    return g_strdup_printf("ok fds=%u vm-kib=%" PRIu64 " cached-kib=%" PRIu64,
+                           count_fds(m->vm->pid),
+                           status_kib(m->vm->pid, "VmSize:"), cached_kib());
 }
 
 /*
@@ -463,5 +536,5 @@ char *guest_memory_used(GuestMemory *m)
     m->peak = MAX(m->peak, used);
     return g_strdup_printf("ok gmem=%" PRIu64 " other=%" PRIu64 " base=%" PRIu64
                            " peak=%" PRIu64 " fds=%u", gmem, other,
-                           m->other_base, m->peak, open_files(m->vm->pid));
+                           m->other_base, m->peak, count_fds(m->vm->pid));
 }

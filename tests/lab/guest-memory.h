@@ -39,6 +39,8 @@ char *guest_memory_stamp(GuestMemory *m, uint64_t gpa, uint64_t npages,
                          uint64_t value);
 char *guest_memory_access(GuestMemory *m, uint64_t gpa);
 char *guest_memory_used(GuestMemory *m);
+char *guest_memory_usage(GuestMemory *m);
+char *guest_memory_nodes(GuestMemory *m, uint64_t gpa, uint64_t npages);
 
 /*
  * guest_memory_runs: like _state, for a place that is already known and

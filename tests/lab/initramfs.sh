@@ -25,8 +25,8 @@ if ldd "$BUSYBOX" >/dev/null 2>&1; then
     fail "$BUSYBOX is not static; install busybox-static"
 fi
 for f in "$QEMU" "$LAB_BIN/gmem-lab" "$LAB_BIN/gmem-pin" \
-    "$LAB_BIN/gmem-probe" "$LAB_BIN/emulator" \
-    "$LAB_BIN/guard-malloc.so" "$LAB_BIN/payload.bin"; do
+    "$LAB_BIN/gmem-probe" "$LAB_BIN/emulator" "$LAB_BIN/guard-malloc.so" \
+    "$LAB_BIN/fail-call.so" "$LAB_BIN/payload.bin"; do
     [ -f "$f" ] || fail "$f is missing; ./run build makes it"
 done
 [ -f "$ROMS/kvmvapic.bin" ] || fail "$ROMS has no kvmvapic.bin; ./run build fetches it"
@@ -40,7 +40,8 @@ selftests() {
 # Everything that goes in, by content: the name alone may stay the same.
 inputs() {
     echo "$QEMU $LAB_BIN/gmem-lab $LAB_BIN/gmem-pin $LAB_BIN/gmem-probe"
-    echo "$LAB_BIN/emulator $LAB_BIN/guard-malloc.so $LAB_BIN/payload.bin $LAB/init $LAB/selftest.sh"
+    echo "$LAB_BIN/emulator $LAB_BIN/guard-malloc.so $LAB_BIN/fail-call.so"
+    echo "$LAB_BIN/payload.bin $LAB/init $LAB/selftest.sh"
     echo "$LAB/initramfs.sh $BUSYBOX"
     selftests
     find "$ROMS" "$LAB/scenarios" -type f | sort
@@ -62,7 +63,8 @@ cp "$ROMS"/* "$TREE/lab/roms/"
 cp "$LAB"/scenarios/*.scn "$TREE/lab/scenarios/"
 cp "$LAB_BIN/payload.bin" "$LAB/selftest.sh" "$TREE/lab/"
 cp "$LAB_BIN/gmem-lab" "$LAB_BIN/gmem-pin" "$LAB_BIN/gmem-probe" \
-    "$LAB_BIN/emulator" "$LAB_BIN/guard-malloc.so" "$TREE/lab/bin/"
+    "$LAB_BIN/emulator" "$LAB_BIN/guard-malloc.so" "$LAB_BIN/fail-call.so" \
+    "$TREE/lab/bin/"
 # Symbols triple the size of the archive, which the emulated CPU unpacks.
 strip -o "$TREE/lab/bin/qemu-system-x86_64" "$QEMU"
 for t in $(selftests); do

@@ -54,6 +54,11 @@ done
 [ -f "$KERNEL" ] || fail 100 "no kernel at \"$KERNEL\"; ./run build linux makes it"
 [ -f "$INITRD" ] || fail 100 "no initramfs at \"$INITRD\""
 [ -x "$QEMU" ] || fail 100 "no QEMU at \"$QEMU\"; ./run build qemu makes it"
+case $MEMORY in
+*[!0-9G]* | *G*G | G) fail 100 "--memory takes a number of GiB, like 4G" ;;
+*G) NODE=$((${MEMORY%G} * 512))M ;;
+*) fail 100 "--memory takes a number of GiB, like 4G" ;;
+esac
 [ -n "$NAME" ] || fail 100 "--log NAME is missing"
 
 mkdir -p "$LOGS"
@@ -95,6 +100,7 @@ cat "$INITRD" "$WORK/command.gz" >"$WORK/initrd"
 rm -f "$HANG"
 # -accel tcg: a KVM of the build machine may exist and yet run no guest.
 # loglevel=5: warnings and worse, which the check below looks for.
+# Two NUMA nodes; the CPUs are in the first one, which memory has no reason to leave.
 # -nodefaults: the firmware waits half a minute for a default CD drive.
 # The IOMMU, and devices behind it that a scenario can assign to its guest (key
 # "assign").  split: the IOMMU remaps interrupts.  edu masks addresses to 28 bits
@@ -102,6 +108,8 @@ rm -f "$HANG"
 set -- -accel tcg,thread=multi -M q35,smm=off,kernel-irqchip=split -cpu max,+svm,+npt -smp 2 \
     -m "$MEMORY" -nodefaults -L "$ROMS" -kernel "$KERNEL" -initrd "$WORK/initrd" \
     -no-reboot -display none \
+    -object "memory-backend-ram,id=n0,size=$NODE" -numa node,cpus=0-1,memdev=n0 \
+    -object "memory-backend-ram,id=n1,size=$NODE" -numa node,memdev=n1 \
     -device intel-iommu,intremap=on \
     -device edu,addr=0x10,dma_mask=0xffffffffffffffff \
     -device edu,addr=0x11,dma_mask=0xffffffffffffffff

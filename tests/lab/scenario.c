@@ -14,7 +14,7 @@ static const struct {
     { "parameter", offsetof(Scenario, parameter), "on off any" },
     { "set", offsetof(Scenario, set), "core full demo" },
     { "kernel", offsetof(Scenario, kernel), "ours base" },
-    { "accel", offsetof(Scenario, accel), "kvm tcg" },
+    { "accel", offsetof(Scenario, accel), "kvm kvm,dirty-ring-size=4096 tcg" },
     { "machine", offsetof(Scenario, machine), NULL },
     { "object", offsetof(Scenario, object), NULL },
     { "qemu", offsetof(Scenario, qemu), NULL },

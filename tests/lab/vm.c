@@ -64,7 +64,7 @@ static char **command_line(const Scenario *s, const LabPaths *paths,
     g_autoptr(GPtrArray) argv = g_ptr_array_new_with_free_func(g_free);
     g_auto(GStrv) more = NULL;
     g_autoptr(GError) err = NULL;
-    bool kvm = g_str_equal(s->accel, "kvm");
+    bool kvm = g_str_has_prefix(s->accel, "kvm");
 
     add(argv, paths->qemu, "-accel", s->accel, "-nodefaults", "-nographic",
         "-no-reboot", "-L", paths->roms, "-bios", paths->payload,

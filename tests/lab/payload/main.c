@@ -74,7 +74,8 @@ void payload_main(void)
         !run(tests_monitor, name) && !run(tests_vfio, name) &&
         !run(tests_plug, name) &&
         !run(tests_access, name) && !run(tests_devices, name) &&
-        !run(tests_soak, name) &&
+        !run(tests_soak, name) && !run(tests_backend, name) &&
+        !run(tests_balloon, name) &&
         !run(tests_other, name) && !run(tests_demo, name)) {
         debug_puts("Bail out! the payload has no test called ");
         debug_puts(name);

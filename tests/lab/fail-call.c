@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * fail-call.so, to be preloaded: calls that fail by the size that they are
+ * about, so that a scenario can choose the error path.
+ *
+ *   24 MiB    KVM_CREATE_GUEST_MEMFD: ENOMEM
+ *   28 MiB    mmap() of a file: ENOMEM
+ *   36 MiB    fallocate() of a file of that size: ENOSPC
+ */
+#define _GNU_SOURCE
+/* With it, mmap and fallocate would be other names of mmap64 and fallocate64. */
+#undef _FILE_OFFSET_BITS
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define MIB             (1024ul * 1024)
+#define FAIL_CREATE     (24 * MIB)
+#define FAIL_MMAP       (28 * MIB)
+#define FAIL_FALLOCATE  (36 * MIB)
+
+/* The kernel's headers on the build machine may be older than guest_memfd. */
+struct create_guest_memfd {
+    uint64_t size;
+    uint64_t flags;
+    uint64_t reserved[6];
+};
+#define CREATE_GUEST_MEMFD  _IOWR(0xae, 0xd4, struct create_guest_memfd)
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    va_list ap;
+    void *arg;
+
+    va_start(ap, request);
+    arg = va_arg(ap, void *);
+    va_end(ap);
+    if (request == CREATE_GUEST_MEMFD &&
+        ((struct create_guest_memfd *)arg)->size == FAIL_CREATE) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return syscall(SYS_ioctl, fd, request, arg);
+}
+
+void *mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset)
+{
+    if (fd >= 0 && size == FAIL_MMAP) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    return (void *)syscall(SYS_mmap, addr, size, prot, flags, fd, offset);
+}
+
+void *mmap64(void *addr, size_t size, int prot, int flags, int fd,
+             off_t offset) __attribute__((alias("mmap")));
+
+int fallocate(int fd, int mode, off_t offset, off_t size)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && st.st_size == FAIL_FALLOCATE) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return syscall(SYS_fallocate, fd, mode, offset, size);
+}
+
+int fallocate64(int fd, int mode, off_t offset, off_t size)
+    __attribute__((alias("fallocate")));
