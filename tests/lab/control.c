@@ -95,7 +95,7 @@ Control *control_new(Vm *vm, QTrace *trace)
 void control_free(Control *c)
 {
     if (c) {
-        g_free(c->noise ? noise_end(c->noise) : NULL);
+        noise_end(&c->noise);
         g_ptr_array_unref(c->pins);
         g_queue_clear_full(&c->later, later_free);
         guest_memory_free(c->memory);
@@ -347,37 +347,6 @@ static char *take_result(Control *c)
     return answer;
 }
 
-static char *do_noise(Control *c, char **w, guint n)
-{
-    g_autofree char *text = NULL;
-    char *error = NULL;
-    GuestPlace p;
-
-    if (n == 5 && !c->noise) {
-        if (!guest_memory_find(c->memory, arg(w, 3), &p, &error)) {
-            g_autofree char *e = error;
-
-            return g_strdup_printf("error %s", e);
-        }
-        if (!p.file || arg(w, 4) < 64 ||
-            arg(w, 4) > (p.file->size - p.offset) / LAB_PAGE_SIZE) {
-            return g_strdup("error noise: not so many pages in one file");
-        }
-        c->noise = noise_new(c->vm, c->qmp, &p, arg(w, 4), arg(w, 1),
-                             arg(w, 2));
-    }
-    if (!c->noise) {
-        return g_strdup("error noise: SECONDS SEED GPA N");
-    }
-    if (g_str_equal(w[0], "noise-end")) {
-        text = noise_end(c->noise);
-        c->noise = NULL;
-    } else {
-        text = noise_progress(c->noise);
-    }
-    return g_strdup_printf("ok %s", text);
-}
-
 /* Requests on the guest's memory: name, number of words, what they do. */
 static char *memory_request(Control *c, char **w, guint n)
 {
@@ -466,7 +435,7 @@ char *control_request(Control *c, const char *line)
     } else if (g_str_equal(w[0], "find") && n >= 4) {
         return do_find(w, n);
     } else if (g_str_equal(w[0], "noise") || g_str_equal(w[0], "noise-end")) {
-        return do_noise(c, w, n);
+        return noise_request(&c->noise, c->vm, c->qmp, c->memory, w);
     } else if (g_str_equal(w[0], "hmp")) {
         return do_hmp(c, line + strlen("hmp "));
     } else if (g_str_equal(w[0], "result")) {

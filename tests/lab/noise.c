@@ -37,8 +37,8 @@ static void pin_free(gpointer p)
     gmem_pin_end(p);
 }
 
-Noise *noise_new(Vm *vm, Qmp *qmp, const GuestPlace *place, uint64_t npages,
-                 unsigned seconds, uint64_t seed)
+static Noise *noise_new(Vm *vm, Qmp *qmp, const GuestPlace *place,
+                        uint64_t npages, unsigned seconds, uint64_t seed)
 {
     Noise *n = g_new0(Noise, 1);
 
@@ -146,28 +146,62 @@ void noise_tick(Noise *n)
              pick(n, PAUSE_MS_MIN, PAUSE_MS_MAX) * (gint64)1000;
 }
 
-char *noise_progress(Noise *n)
+void noise_end(Noise **n)
 {
-    gint64 now = g_get_monotonic_time();
-
-    return g_strdup_printf("at=%" PRId64 " left=%" PRId64,
-                           (now - n->start) / 1000,
-                           MAX(0, n->end - now) / 1000);
+    if (!*n) {
+        return;
+    }
+    if ((*n)->cont_due) {
+        say(*n, "cont");
+    }
+    g_ptr_array_unref((*n)->held);
+    g_rand_free((*n)->rand);
+    g_clear_pointer(n, g_free);
 }
 
-char *noise_end(Noise *n)
+static uint64_t number(char **w, guint i)
 {
-    char *result;
+    return strtoull(w[i], NULL, 0);
+}
 
-    if (n->cont_due) {
-        say(n, "cont");
+static Noise *noise_begin(Vm *vm, Qmp *qmp, GuestMemory *memory, char **w,
+                          char **error)
+{
+    uint64_t npages = number(w, 4);
+    GuestPlace p;
+
+    if (!guest_memory_find(memory, number(w, 3), &p, error)) {
+        return NULL;
     }
-    result = g_strdup_printf("pins=%u refused=%u stops=%u queries=%u infos=%u "
-                             "silent=%u wrong=%u", n->pins, n->refused,
-                             n->stops, n->queries, n->asked, n->silent,
-                             n->wrong);
-    g_ptr_array_unref(n->held);
-    g_rand_free(n->rand);
-    g_free(n);
-    return result;
+    if (!p.file || npages < 2 * PIN_PAGES_MAX ||
+        npages > (p.file->size - p.offset) / LAB_PAGE_SIZE) {
+        *error = g_strdup("noise: not so many pages in one file");
+        return NULL;
+    }
+    return noise_new(vm, qmp, &p, npages, number(w, 1), number(w, 2));
+}
+
+char *noise_request(Noise **n, Vm *vm, Qmp *qmp, GuestMemory *memory, char **w)
+{
+    gint64 now = g_get_monotonic_time();
+    g_autofree char *error = NULL;
+    char *answer;
+
+    if (g_strv_length(w) == 5 && !*n) {
+        *n = noise_begin(vm, qmp, memory, w, &error);
+    }
+    if (!*n) {
+        return g_strdup_printf("error %s", error ? error : "it is quiet");
+    }
+    if (g_str_equal(w[0], "noise-end")) {
+        answer = g_strdup_printf("ok pins=%u refused=%u stops=%u queries=%u "
+                                 "infos=%u silent=%u wrong=%u", (*n)->pins,
+                                 (*n)->refused, (*n)->stops, (*n)->queries,
+                                 (*n)->asked, (*n)->silent, (*n)->wrong);
+        noise_end(n);
+        return answer;
+    }
+    return g_strdup_printf("ok at=%" PRId64 " left=%" PRId64,
+                           (now - (*n)->start) / 1000,
+                           MAX(0, (*n)->end - now) / 1000);
 }

@@ -13,25 +13,22 @@
 typedef struct Noise Noise;
 
 /*
- * noise_new: begin to make noise, and do so for @seconds
+ * noise_request: begin, look how far it is, or end it; see control.h
  *
- * @place: pages from here on are held, out of @npages in the same file
- * @seed: what is random follows from it
+ * @n: NULL while it is quiet
+ * @w: the words of the request.  "noise SECONDS SEED GPA N" begins to make noise
+ *   for that long; of N pages from GPA on, all in one file, some are held.
+ *
+ * Returns an answer line.  That of "noise-end" tells what was done: pins=,
+ * refused= (the page was private), stops=, queries=, infos=, and what was wrong
+ * with the answers: silent=, wrong=.
  */
-Noise *noise_new(Vm *vm, Qmp *qmp, const GuestPlace *place, uint64_t npages,
-                 unsigned seconds, uint64_t seed);
+char *noise_request(Noise **n, Vm *vm, Qmp *qmp, GuestMemory *memory, char **w);
 
 /* noise_tick: do what is due; to be called every few milliseconds. */
 void noise_tick(Noise *n);
 
-/* noise_progress: "at=MS left=MS", from the beginning and to the end. */
-char *noise_progress(Noise *n);
-
-/*
- * noise_end: let the guest go on, give all pages back, free @n.  Returns what
- * was done: pins=, refused= (the page was private), stops=, queries=, infos=,
- * and what was wrong with the answers: silent=, wrong=.
- */
-char *noise_end(Noise *n);
+/* noise_end: let the guest go on and give all pages back, if there is noise. */
+void noise_end(Noise **n);
 
 #endif
