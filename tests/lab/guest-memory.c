@@ -436,7 +436,7 @@ char *guest_memory_nodes(GuestMemory *m, uint64_t gpa, uint64_t npages)
     if (!guest_memory_find(m, gpa, &p, &error)) {
         return failed(error);
     }
-    if (!p.file || !p.file->map || pages_here(&p, npages) < npages) {
+    if (!p.file || !p.file->map || pages_here(&p, gpa, npages) < npages) {
         return g_strdup("error these pages are not in one guest_memfd");
     }
     for (uint64_t i = 0; i < npages; i++) {

@@ -31,7 +31,7 @@ static void rom(void)
     uint64_t gpa = IMAGE_ROM, before = sum(gpa, 1);
 
     step_begin();
-    check_state(gpa, IMAGE_SIZE / PAGE, "S16");
+    check_state(gpa, IMAGE_SIZE / PAGE, "S32");
     check_convert(gpa, 1, true, EINVAL);
     check_convert(gpa, 1, false, 0);
     check(sum(gpa, 1) == before, "its content has changed");

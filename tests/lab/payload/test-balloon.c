@@ -2,11 +2,6 @@
 /* virtio-balloon, through its legacy interface. */
 #include "payload.h"
 
-#define SLOT            5               /* the scenario says addr=0x5 */
-#define PCI_COMMAND     0x04
-#define PCI_BAR0        0x10
-#define COMMAND_IO      0x1
-#define COMMAND_MASTER  0x4
 #define BALLOON_DEVICE  0x10021af4      /* device and vendor, legacy */
 #define IO_BASE         0xc000
 
@@ -58,9 +53,10 @@ static uint64_t used_ring(unsigned queue)
 
 static void setup(void)
 {
-    check(pci_read32(SLOT, 0) == BALLOON_DEVICE, "no balloon in slot %u", SLOT);
-    pci_write32(SLOT, PCI_BAR0, IO_BASE);
-    pci_write32(SLOT, PCI_COMMAND, COMMAND_IO | COMMAND_MASTER);
+    unsigned fn = pci_find(BALLOON_DEVICE, 0);
+
+    check(fn != PCI_NONE, "there is no balloon");
+    pci_enable(fn, 0, IO_BASE | 1);
     outb(STATUS, 0);
     outb(STATUS, 3);                    /* acknowledge, driver */
     outl(GUEST_FEATURES, 1u << FEATURE_REPORTING);
