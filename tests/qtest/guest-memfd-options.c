@@ -1,0 +1,192 @@
+/*
+ * QTest testcase for private memory of confidential guests (guest_memfd)
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Description: options and properties, the values that they take and the text
+ * of the errors for others.  Without KVM.
+ */
+
+#include "qemu/osdep.h"
+#include "libqtest.h"
+#include "qapi/error.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
+#include "guest-memfd-test.h"
+
+typedef struct GuestType {
+    const char *name;
+    int64_t timeout;            /* default of convert-timeout */
+    const char *required;       /* JSON members that it cannot do without */
+} GuestType;
+
+static const GuestType guest_types[] = {
+    { "x86-sw-protected-vm", 1000, "" },
+};
+
+static void assert_property(QTestState *qts, const char *type,
+                            const char *name, const char *property_type)
+{
+    g_autoptr(QDict) rsp = assert_return(
+        qtest_qmp(qts, "{ 'execute': 'qom-list-properties', "
+                  "'arguments': { 'typename': %s } }", type));
+    QDict *d = find_entry(rsp, "return", "name", name);
+
+    g_test_message("%s.%s", type, name);
+    g_assert_nonnull(d);
+    g_assert_cmpstr(qdict_get_str(d, "type"), ==, property_type);
+    g_assert_true(qdict_haskey(d, "description"));
+}
+
+static void test_properties(void)
+{
+    QTestState *qts = qtest_init("-machine none");
+
+    for (int i = 0; i < ARRAY_SIZE(guest_types); i++) {
+        if (need_type(qts, guest_types[i].name)) {
+            assert_property(qts, guest_types[i].name, "convert-in-place",
+                            "bool");
+            assert_property(qts, guest_types[i].name, "convert-timeout",
+                            "uint32");
+        }
+    }
+    qtest_quit(qts);
+}
+
+/* object-add with @members (JSON, from a comma on); its answer */
+static QDict *object_add(QTestState *qts, const GuestType *type,
+                         const char *members)
+{
+    g_autofree char *json =
+        g_strdup_printf("{ \"execute\": \"object-add\", \"arguments\": { "
+                        "\"qom-type\": \"%s\", \"id\": \"o\"%s%s } }",
+                        type->name, type->required, members);
+
+    return qtest_qmp(qts, "%p", qobject_from_json(json, &error_abort));
+}
+
+static void object_del(QTestState *qts)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': 'object-del', "
+                             "'arguments': { 'id': 'o' } }");
+}
+
+/* Values that are taken, and what they read back as */
+static void check_good_values(QTestState *qts, const GuestType *type)
+{
+    static const struct {
+        const char *members;
+        bool in_place;
+        int64_t timeout;        /* -1: the default */
+    } good[] = {
+        { "", false, -1 },
+        { ", \"convert-in-place\": true", true, -1 },
+        { ", \"convert-in-place\": false", false, -1 },
+        { ", \"convert-timeout\": 0", false, 0 },
+        { ", \"convert-timeout\": 4294967295", false, UINT32_MAX },
+        { ", \"convert-in-place\": true, \"convert-timeout\": 7", true, 7 },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(good); i++) {
+        g_autoptr(QDict) rsp = object_add(qts, type, good[i].members);
+
+        g_test_message("%s%s", type->name, good[i].members);
+        g_assert_true(qdict_haskey(rsp, "return"));
+        g_assert_cmpint(qom_get_bool(qts, "/objects/o", "convert-in-place"),
+                        ==, good[i].in_place);
+        g_assert_cmpint(qom_get_int(qts, "/objects/o", "convert-timeout"), ==,
+                        good[i].timeout < 0 ? type->timeout : good[i].timeout);
+        object_del(qts);
+    }
+}
+
+static void check_bad_values(QTestState *qts, const GuestType *type)
+{
+    static const struct {
+        const char *members;
+        const char *error;
+    } bad[] = {
+        { ", \"convert-in-place\": \"on\"",
+          "Invalid parameter type for 'convert-in-place', expected: boolean" },
+        { ", \"convert-timeout\": -1",
+          "Parameter 'convert-timeout' expects uint32_t" },
+        { ", \"convert-timeout\": 4294967296",
+          "Parameter 'convert-timeout' expects uint32_t" },
+        { ", \"convert-inplace\": true",
+          "Parameter 'convert-inplace' is unexpected" },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(bad); i++) {
+        g_autoptr(QDict) rsp = object_add(qts, type, bad[i].members);
+
+        g_test_message("%s%s", type->name, bad[i].members);
+        g_assert_true(qdict_haskey(rsp, "error"));
+        g_assert_cmpstr(qdict_get_str(qdict_get_qdict(rsp, "error"), "desc"),
+                        ==, bad[i].error);
+    }
+}
+
+static void test_values(void)
+{
+    QTestState *qts = qtest_init("-machine none");
+
+    for (int i = 0; i < ARRAY_SIZE(guest_types); i++) {
+        if (need_type(qts, guest_types[i].name)) {
+            check_good_values(qts, &guest_types[i]);
+            check_bad_values(qts, &guest_types[i]);
+        }
+    }
+    qtest_quit(qts);
+}
+
+/* The same on the command line, which has words of its own for them */
+static void test_command_line(void)
+{
+    static const struct {
+        const char *option;
+        const char *error;
+    } bad[] = {
+        { "convert-in-place=auto",
+          "Parameter 'convert-in-place' expects 'on' or 'off'" },
+        { "convert-timeout=-1",
+          "Parameter 'convert-timeout' expects a uint64 value" },
+        { "convert-timeout=4294967296",
+          "Parameter 'convert-timeout' expects uint32_t" },
+        { "convert-inplace=on", "Invalid parameter 'convert-inplace'" },
+    };
+    QTestState *qts = qtest_init("-machine none");
+
+    if (need_type(qts, "x86-sw-protected-vm")) {
+        for (int i = 0; i < ARRAY_SIZE(bad); i++) {
+            g_autofree char *args =
+                g_strdup_printf("-machine none "
+                                "-object x86-sw-protected-vm,id=o,%s",
+                                bad[i].option);
+
+            assert_refused(args, bad[i].error);
+        }
+    }
+    qtest_quit(qts);
+}
+
+static void test_needs_kvm(void)
+{
+    QTestState *qts = qtest_init("-machine none");
+
+    if (need_type(qts, "x86-sw-protected-vm")) {
+        assert_refused("-accel qtest -nodefaults "
+                       "-machine q35,confidential-guest-support=cgs0 "
+                       "-object x86-sw-protected-vm,id=cgs0",
+                       "cannot set up private guest memory for "
+                       "x86-sw-protected-vm: KVM required");
+    }
+    qtest_quit(qts);
+}
+
+void add_option_tests(void)
+{
+    qtest_add_func("guest-memfd/options/properties", test_properties);
+    qtest_add_func("guest-memfd/options/values", test_values);
+    qtest_add_func("guest-memfd/options/command-line", test_command_line);
+    qtest_add_func("guest-memfd/options/needs-kvm", test_needs_kvm);
+}
