@@ -244,48 +244,69 @@ static void test_query_blocks(void)
     qtest_quit(qts);
 }
 
-static void test_mode_on(void)
+#define NEEDS_KERNEL \
+    ": convert-in-place=on needs a host kernel with in-place conversion of " \
+    "guest_memfd; boot it with kvm.gmem_in_place_conversion=1 if it has the " \
+    "parameter, or use convert-in-place=off"
+#define IN_PLACE_ONLY \
+    ": convert-in-place=off, but this host kernel tracks private memory per " \
+    "guest_memfd only; boot it with kvm.gmem_in_place_conversion=0 or drop " \
+    "the option"
+
+/*
+ * convert-in-place=on (@on) or off must give what it says, or an error.
+ * @machine, @object: options; @who: who is named in an error, @of: in the
+ * reason, as the one who asks for it
+ */
+static void check_mode(const char *machine, const char *object, bool on,
+                       const char *who, const char *of)
 {
-    g_autofree char *args = NULL;
+    g_autofree char *args = protected_args(machine, object);
+    g_autofree char *why = NULL;
+    g_autofree char *error = NULL;
     QTestState *qts;
 
-    if (!need_private_memory()) {
+    g_test_message("-machine %s -object %s", machine, object);
+    if (on ? !host.in_place : !host.vm_attributes) {
+        error = g_strconcat(who, on ? NEEDS_KERNEL : IN_PLACE_ONLY, NULL);
+        assert_refused(args, error);
         return;
     }
-    args = protected_args("", ",convert-in-place=on");
-    if (!host.in_place) {
-        assert_refused(args, "x86-sw-protected-vm: convert-in-place=on needs "
-                       "a host kernel with in-place conversion of "
-                       "guest_memfd; boot it with "
-                       "kvm.gmem_in_place_conversion=1 if it has the "
-                       "parameter, or use convert-in-place=off");
-        return;
-    }
+    why = g_strconcat(on ? "convert-in-place=on" : "convert-in-place=off", of,
+                      on ? ", and KVM tracks private memory per guest_memfd" :
+                           "", NULL);
     qts = qtest_init(args);
-    assert_blocks(qts, "convert-in-place=on, and KVM tracks private memory "
-                  "per guest_memfd", false);
+    assert_blocks(qts, why, false);
     qtest_quit(qts);
 }
 
-static void test_mode_off(void)
+static void test_mode_object(void)
 {
-    g_autofree char *args = NULL;
-    QTestState *qts;
+    if (need_private_memory()) {
+        check_mode("", ",convert-in-place=on", true, "x86-sw-protected-vm", "");
+        check_mode("", ",convert-in-place=off", false, "x86-sw-protected-vm",
+                   "");
+    }
+}
 
-    if (!need_private_memory()) {
-        return;
+static void test_mode_machine(void)
+{
+    if (need_private_memory()) {
+        check_mode(",convert-in-place=on", "", true, "-machine",
+                   " of the machine");
+        check_mode(",convert-in-place=off", "", false, "-machine",
+                   " of the machine");
     }
-    args = protected_args("", ",convert-in-place=off");
-    if (!host.vm_attributes) {
-        assert_refused(args, "x86-sw-protected-vm: convert-in-place=off, but "
-                       "this host kernel tracks private memory per "
-                       "guest_memfd only; boot it with "
-                       "kvm.gmem_in_place_conversion=0 or drop the option");
-        return;
+}
+
+static void test_mode_both(void)
+{
+    if (need_private_memory()) {
+        check_mode(",convert-in-place=off", ",convert-in-place=on", true,
+                   "x86-sw-protected-vm", "");
+        check_mode(",convert-in-place=on", ",convert-in-place=off", false,
+                   "x86-sw-protected-vm", "");
     }
-    qts = qtest_init(args);
-    assert_blocks(qts, "convert-in-place=off", false);
-    qtest_quit(qts);
 }
 
 static void test_smm(void)
@@ -312,10 +333,12 @@ static void test_change(void)
     }
     args = protected_args("", ",convert-timeout=5");
     qts = qtest_init(args);
-    rsp = qtest_qmp_assert_failure_ref(
-        qts, "{ 'execute': 'qom-set', 'arguments': { 'path': '/objects/cgs0', "
-        "'property': 'convert-in-place', 'value': %i } }", !host.in_place);
-    g_assert_nonnull(rsp);
+    rsp = qtest_qmp(qts, "{ 'execute': 'qom-set', 'arguments': { "
+                    "'path': '/objects/cgs0', 'property': 'convert-in-place', "
+                    "'value': true } }");
+    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(rsp, "error"), "desc"), ==,
+                    "convert-in-place cannot be changed once the guest is "
+                    "set up");
     g_assert_cmpint(qom_get_bool(qts, "/objects/cgs0", "convert-in-place"), ==,
                     host.in_place);
 
@@ -343,8 +366,9 @@ void add_kvm_tests(void)
     qtest_add_func("guest-memfd/kvm/ordinary", test_query_ordinary);
     qtest_add_func("guest-memfd/kvm/no-vm-type", test_no_vm_type);
     qtest_add_func("guest-memfd/kvm/blocks", test_query_blocks);
-    qtest_add_func("guest-memfd/kvm/on", test_mode_on);
-    qtest_add_func("guest-memfd/kvm/off", test_mode_off);
+    qtest_add_func("guest-memfd/kvm/object", test_mode_object);
+    qtest_add_func("guest-memfd/kvm/machine", test_mode_machine);
+    qtest_add_func("guest-memfd/kvm/object-wins", test_mode_both);
     qtest_add_func("guest-memfd/kvm/smm", test_smm);
     qtest_add_func("guest-memfd/kvm/change", test_change);
 }

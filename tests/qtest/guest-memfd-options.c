@@ -17,11 +17,17 @@
 typedef struct GuestType {
     const char *name;
     int64_t timeout;            /* default of convert-timeout */
-    const char *required;       /* JSON members that it cannot do without */
+    const char *required;       /* JSON members that it must have */
 } GuestType;
 
 static const GuestType guest_types[] = {
+    { "sev-snp-guest", 0, ", \"reduced-phys-bits\": 1" },
+    { "tdx-guest", 1000, "" },
     { "x86-sw-protected-vm", 1000, "" },
+};
+
+static const GuestType sev_guest = {
+    "sev-guest", 0, ", \"reduced-phys-bits\": 1"
 };
 
 static void assert_property(QTestState *qts, const char *type,
@@ -42,6 +48,10 @@ static void test_properties(void)
 {
     QTestState *qts = qtest_init("-machine none");
 
+    /* libvirt asks both of these. */
+    assert_property(qts, "none-machine", "convert-in-place", "OnOffAuto");
+    assert_property(qts, "generic-pc-machine", "convert-in-place",
+                    "OnOffAuto");
     for (int i = 0; i < ARRAY_SIZE(guest_types); i++) {
         if (need_type(qts, guest_types[i].name)) {
             assert_property(qts, guest_types[i].name, "convert-in-place",
@@ -100,12 +110,25 @@ static void check_good_values(QTestState *qts, const GuestType *type)
     }
 }
 
+typedef struct BadValue {
+    const char *members;
+    const char *error;
+} BadValue;
+
+static void assert_bad_value(QTestState *qts, const GuestType *type,
+                             const BadValue *bad)
+{
+    g_autoptr(QDict) rsp = object_add(qts, type, bad->members);
+
+    g_test_message("%s%s", type->name, bad->members);
+    g_assert_true(qdict_haskey(rsp, "error"));
+    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(rsp, "error"), "desc"), ==,
+                    bad->error);
+}
+
 static void check_bad_values(QTestState *qts, const GuestType *type)
 {
-    static const struct {
-        const char *members;
-        const char *error;
-    } bad[] = {
+    static const BadValue bad[] = {
         { ", \"convert-in-place\": \"on\"",
           "Invalid parameter type for 'convert-in-place', expected: boolean" },
         { ", \"convert-timeout\": -1",
@@ -117,12 +140,7 @@ static void check_bad_values(QTestState *qts, const GuestType *type)
     };
 
     for (int i = 0; i < ARRAY_SIZE(bad); i++) {
-        g_autoptr(QDict) rsp = object_add(qts, type, bad[i].members);
-
-        g_test_message("%s%s", type->name, bad[i].members);
-        g_assert_true(qdict_haskey(rsp, "error"));
-        g_assert_cmpstr(qdict_get_str(qdict_get_qdict(rsp, "error"), "desc"),
-                        ==, bad[i].error);
+        assert_bad_value(qts, type, &bad[i]);
     }
 }
 
@@ -137,6 +155,61 @@ static void test_values(void)
         }
     }
     qtest_quit(qts);
+}
+
+/* It shares its properties with sev-snp-guest, but has no guest_memfd. */
+static void test_sev_guest(void)
+{
+    static const BadValue bad[] = {
+        { ", \"convert-in-place\": true",
+          "sev-guest has no guest_memfd, which 'convert-in-place' is about" },
+        { ", \"convert-in-place\": false",
+          "sev-guest has no guest_memfd, which 'convert-in-place' is about" },
+        { ", \"convert-timeout\": 1",
+          "sev-guest has no guest_memfd, which 'convert-timeout' is about" },
+    };
+    QTestState *qts = qtest_init("-machine none");
+
+    if (need_type(qts, "sev-guest")) {
+        g_autoptr(QDict) rsp = object_add(qts, &sev_guest, "");
+
+        g_assert_true(qdict_haskey(rsp, "return"));
+        object_del(qts);
+        for (int i = 0; i < ARRAY_SIZE(bad); i++) {
+            assert_bad_value(qts, &sev_guest, &bad[i]);
+        }
+    }
+    qtest_quit(qts);
+}
+
+static void test_machine(void)
+{
+    /* "on" asserts something, even of this machine. */
+    static const char *const values[] = { "off", "auto" };
+
+    for (int i = 0; i < ARRAY_SIZE(values); i++) {
+        QTestState *qts = qtest_initf("-machine none,convert-in-place=%s",
+                                      values[i]);
+        g_autofree char *value = qom_get_str(qts, "/machine",
+                                             "convert-in-place");
+        g_autoptr(QDict) rsp = NULL;
+
+        g_assert_cmpstr(value, ==, values[i]);
+        rsp = qtest_qmp(qts, "{ 'execute': 'qom-set', 'arguments': { "
+                        "'path': '/machine', 'property': 'convert-in-place', "
+                        "'value': 'auto' } }");
+        g_assert_cmpstr(qdict_get_str(qdict_get_qdict(rsp, "error"), "desc"),
+                        ==, "convert-in-place cannot be changed once the "
+                        "accelerator is set up");
+        qtest_quit(qts);
+    }
+
+    assert_refused("-accel qtest -machine none,convert-in-place=maybe",
+                   "Parameter 'convert-in-place' does not accept value "
+                   "'maybe'");
+    assert_refused("-accel qtest -nodefaults -machine q35,convert-in-place=on",
+                   "convert-in-place=on needs a confidential guest, see "
+                   "'confidential-guest-support'");
 }
 
 /* The same on the command line, which has words of its own for them */
@@ -187,6 +260,8 @@ void add_option_tests(void)
 {
     qtest_add_func("guest-memfd/options/properties", test_properties);
     qtest_add_func("guest-memfd/options/values", test_values);
+    qtest_add_func("guest-memfd/options/sev-guest", test_sev_guest);
+    qtest_add_func("guest-memfd/options/machine", test_machine);
     qtest_add_func("guest-memfd/options/command-line", test_command_line);
     qtest_add_func("guest-memfd/options/needs-kvm", test_needs_kvm);
 }

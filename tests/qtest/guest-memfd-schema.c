@@ -82,9 +82,9 @@ static char *enum_values(QDict *type)
     return g_string_free(g_steal_pointer(&text), false);
 }
 
-/* @type must have exactly these members (the last one has no name). */
-static void assert_members(const Schema *s, const char *type,
-                           const Member *members)
+/* @type must have these members (the last one has no name); their number */
+static size_t assert_has_members(const Schema *s, const char *type,
+                                 const Member *members)
 {
     QDict *object = schema_find(s, type);
     size_t n = 0;
@@ -106,7 +106,17 @@ static void assert_members(const Schema *s, const char *type,
             g_assert_cmpstr(qdict_get_str(d, "type"), ==, m->type);
         }
     }
-    g_assert_cmpint(qlist_size(qdict_get_qlist(object, "members")), ==, n);
+    return n;
+}
+
+/* ... and no others */
+static void assert_members(const Schema *s, const char *type,
+                           const Member *members)
+{
+    size_t n = assert_has_members(s, type, members);
+
+    g_assert_cmpint(qlist_size(qdict_get_qlist(schema_find(s, type),
+                                               "members")), ==, n);
 }
 
 static void test_schema_query(void)
@@ -175,31 +185,45 @@ static void test_schema_event(void)
     qtest_quit(qts);
 }
 
+static const Member convert_options[] = {
+    { "convert-in-place", "bool", true },
+    { "convert-timeout", "int", true },
+    { }
+};
+
+static const Member initial_state[] = {
+    { "initial-state", NULL, true, "shared private" },
+    { }
+};
+
 /* What libvirt looks up as object-add/arg-type/+TYPE/NAME */
 static void test_schema_object(void)
 {
-    static const Member sw_protected[] = {
-        { "convert-in-place", "bool", true },
-        { "convert-timeout", "int", true },
-        { "initial-state", NULL, true, "shared private" },
-        { }
+    static const char *const guests[] = {
+        "sev-snp-guest", "tdx-guest", "x86-sw-protected-vm",
     };
     QTestState *qts = qtest_init("-machine none");
     Schema s = schema_load(qts);
-    QDict *options, *variant, *types;
+    QDict *options, *types, *v = NULL;
 
     options = schema_find(&s, "object-add");
     g_assert_nonnull(options);
     options = schema_find(&s, qdict_get_str(options, "arg-type"));
-    variant = find_entry(options, "variants", "case", "x86-sw-protected-vm");
-    g_assert_nonnull(variant);
-    assert_members(&s, qdict_get_str(variant, "type"), sw_protected);
+    for (int i = 0; i < ARRAY_SIZE(guests); i++) {
+        v = find_entry(options, "variants", "case", guests[i]);
+        g_test_message("%s", guests[i]);
+        g_assert_nonnull(v);
+        assert_has_members(&s, qdict_get_str(v, "type"), convert_options);
+    }
+    assert_has_members(&s, qdict_get_str(v, "type"), initial_state);
 
     /* For tests only: nobody is to build on it */
     types = find_entry(options, "members", "name", "qom-type");
     types = schema_find(&s, qdict_get_str(types, "type"));
     g_assert_true(has_feature(find_entry(types, "members", "name",
-                                    "x86-sw-protected-vm"), "unstable"));
+                                         "x86-sw-protected-vm"), "unstable"));
+    g_assert_false(has_feature(find_entry(types, "members", "name",
+                                          "sev-snp-guest"), "unstable"));
 
     qobject_unref(s.response);
     qtest_quit(qts);

@@ -126,6 +126,13 @@ int64_t qom_get_int(QTestState *qts, const char *path, const char *name)
     return qdict_get_int(rsp, "return");
 }
 
+char *qom_get_str(QTestState *qts, const char *path, const char *name)
+{
+    g_autoptr(QDict) rsp = qom_get(qts, path, name);
+
+    return g_strdup(qdict_get_str(rsp, "return"));
+}
+
 /* --- query ---------------------------------------------------------------- */
 
 QDict *query_guest_memfd(QTestState *qts)

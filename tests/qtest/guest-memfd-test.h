@@ -47,10 +47,12 @@ QDict *find_entry(QDict *from, const char *list, const char *key,
 bool need_type(QTestState *qts, const char *type);
 
 /**
- * qom_get_bool, qom_get_int: read a property of an object
+ * qom_get_bool, qom_get_int, qom_get_str: read a property of an object; a
+ * string is to be freed by the caller
  */
 bool qom_get_bool(QTestState *qts, const char *path, const char *name);
 int64_t qom_get_int(QTestState *qts, const char *path, const char *name);
+char *qom_get_str(QTestState *qts, const char *path, const char *name);
 
 /**
  * query_guest_memfd: what query-guest-memfd returns; to be freed by the caller
