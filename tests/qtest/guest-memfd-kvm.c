@@ -184,21 +184,14 @@ static void assert_block(QDict *b, bool launched)
     g_assert_cmpint(qdict_get_bool(b, "in-place"), ==, host.in_place);
     g_assert_cmpint(qdict_get_int(b, "shared") + qdict_get_int(b, "private"),
                     ==, size);
-    g_assert_cmpint(qdict_haskey(b, "conversions"), ==, host.in_place);
-    if (host.in_place) {
-        g_assert_cmpint(qdict_get_int(b, "shared"), ==, size);
-        g_assert_cmpint(qdict_get_int(b, "withdrawn"), ==,
-                        launched ? 0 : size);
-        g_assert_cmpint(qdict_get_int(b, "conversions"), ==, 0);
-        g_assert_cmpint(qdict_get_int(b, "busy-pages"), ==, 0);
-        g_assert_cmpint(qdict_get_int(b, "retries"), ==, 0);
-        g_assert_cmpint(qdict_get_int(b, "given-up"), ==, 0);
-        g_assert_cmpint(qdict_get_int(b, "failures"), ==, 0);
-        g_assert_cmpint(qdict_get_int(b, "longest-wait-us"), ==, 0);
-    } else if (launched && g_str_equal(qdict_get_str(b, "id"), "pc.ram")) {
-        /* What lies behind the firmware's image is not mapped yet. */
-        g_assert_cmpint(qdict_get_int(b, "shared"), >=, size - 256 * 1024);
-    }
+    g_assert_cmpint(qdict_get_int(b, "shared"), ==, size);
+    g_assert_cmpint(qdict_get_int(b, "withdrawn"), ==, launched ? 0 : size);
+    g_assert_cmpint(qdict_get_int(b, "conversions"), ==, 0);
+    g_assert_cmpint(qdict_get_int(b, "busy-pages"), ==, 0);
+    g_assert_cmpint(qdict_get_int(b, "retries"), ==, 0);
+    g_assert_cmpint(qdict_get_int(b, "given-up"), ==, 0);
+    g_assert_cmpint(qdict_get_int(b, "failures"), ==, 0);
+    g_assert_cmpint(qdict_get_int(b, "longest-wait-us"), ==, 0);
 }
 
 static void assert_blocks(QTestState *qts, const char *why, bool launched)

@@ -182,6 +182,46 @@ static void test_sev_guest(void)
     qtest_quit(qts);
 }
 
+/* Of x86-sw-protected-vm only */
+static void test_initial_state(void)
+{
+    static const char *const values[] = { "shared", "private" };
+    static const BadValue bad = {
+        ", \"initial-state\": \"encrypted\"",
+        "Parameter 'initial-state' does not accept value 'encrypted'"
+    };
+    static const BadValue not_here = {
+        ", \"initial-state\": \"shared\"",
+        "Parameter 'initial-state' is unexpected"
+    };
+    QTestState *qts = qtest_init("-machine none");
+
+    for (int i = 0; i < ARRAY_SIZE(guest_types); i++) {
+        const GuestType *type = &guest_types[i];
+
+        if (!need_type(qts, type->name)) {
+            continue;
+        }
+        if (!g_str_equal(type->name, "x86-sw-protected-vm")) {
+            assert_bad_value(qts, type, &not_here);
+            continue;
+        }
+        assert_bad_value(qts, type, &bad);
+        for (int j = 0; j < ARRAY_SIZE(values); j++) {
+            g_autofree char *members =
+                g_strdup_printf(", \"initial-state\": \"%s\"", values[j]);
+            g_autoptr(QDict) rsp = object_add(qts, type, members);
+            g_autofree char *value = qom_get_str(qts, "/objects/o",
+                                                 "initial-state");
+
+            g_assert_true(qdict_haskey(rsp, "return"));
+            g_assert_cmpstr(value, ==, values[j]);
+            object_del(qts);
+        }
+    }
+    qtest_quit(qts);
+}
+
 static void test_machine(void)
 {
     /* "on" asserts something, even of this machine. */
@@ -260,6 +300,7 @@ void add_option_tests(void)
 {
     qtest_add_func("guest-memfd/options/properties", test_properties);
     qtest_add_func("guest-memfd/options/values", test_values);
+    qtest_add_func("guest-memfd/options/initial-state", test_initial_state);
     qtest_add_func("guest-memfd/options/sev-guest", test_sev_guest);
     qtest_add_func("guest-memfd/options/machine", test_machine);
     qtest_add_func("guest-memfd/options/command-line", test_command_line);

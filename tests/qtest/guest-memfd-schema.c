@@ -133,13 +133,13 @@ static void test_schema_query(void)
         { "in-place", "bool" },
         { "shared", "int" },
         { "private", "int" },
-        { "withdrawn", "int", true },
-        { "conversions", "int", true },
-        { "busy-pages", "int", true },
-        { "retries", "int", true },
-        { "given-up", "int", true },
-        { "failures", "int", true },
-        { "longest-wait-us", "int", true },
+        { "withdrawn", "int" },
+        { "conversions", "int" },
+        { "busy-pages", "int" },
+        { "retries", "int" },
+        { "given-up", "int" },
+        { "failures", "int" },
+        { "longest-wait-us", "int" },
         { }
     };
     QTestState *qts = qtest_init("-machine none");
