@@ -117,6 +117,8 @@ ensure_tree linux
 part test-queue-linux "queue of Linux" "$SCRIPTS/queue.sh" check linux
 ensure_linux
 ensure_qemu
+part test-qtest "qtest" env QTEST_QEMU_BINARY="$BUILD/qemu-build/qemu-system-x86_64" \
+    timeout 300 "$BUILD/qemu-build/tests/qtest/guest-memfd-test" --tap -k
 part test-guide-commands "commands of the user guide" "$ROOT/tests/docs/guide.py" --run "$BUILD/qemu-build/qemu-system-x86_64"
 if [ -n "$full" ]; then
     ensure_linux_noattr

@@ -29,6 +29,7 @@
 
 static KvmGmemMode gmem_mode;
 static const char *gmem_mode_why = "KVM is not in use";
+static KvmGmemProof gmem_proof;
 
 KvmGmemMode kvm_gmem_mode(void)
 {
@@ -40,59 +41,9 @@ const char *kvm_gmem_mode_why(void)
     return gmem_mode_why;
 }
 
-/* Choose a mode; says why in *@why.  Sets @errp if @cgs cannot have it. */
-static KvmGmemMode gmem_choose_mode(ConfidentialGuestSupport *cgs,
-                                    bool in_place, bool vm_attributes,
-                                    const char **why, Error **errp)
+void kvm_gmem_set_proof(KvmGmemProof proof)
 {
-    ConfidentialGuestSupportClass *klass =
-        CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(cgs);
-    const char *type = object_get_typename(OBJECT(cgs));
-
-    switch (cgs->convert_in_place) {
-    case ON_OFF_AUTO_ON:
-        if (!in_place) {
-            error_setg(errp, "%s: convert-in-place=on needs a host kernel "
-                       "with in-place conversion of guest_memfd; boot it with "
-                       "kvm.gmem_in_place_conversion=1 if it has the "
-                       "parameter, or use convert-in-place=off", type);
-            return KVM_GMEM_NONE;
-        }
-        *why = "convert-in-place=on, and KVM tracks private memory per "
-               "guest_memfd";
-        return KVM_GMEM_IN_PLACE;
-    case ON_OFF_AUTO_OFF:
-        if (vm_attributes) {
-            *why = "convert-in-place=off";
-            return KVM_GMEM_VM_ATTRIBUTES;
-        }
-        if (in_place) {
-            error_setg(errp, "%s: convert-in-place=off, but this host kernel "
-                       "tracks private memory per guest_memfd only; boot it "
-                       "with kvm.gmem_in_place_conversion=0 or drop the option",
-                       type);
-        }
-        *why = "KVM offers no private memory to this VM";
-        return KVM_GMEM_NONE;
-    default:
-        break;
-    }
-
-    if (in_place && klass->can_convert_in_place) {
-        *why = "KVM tracks private memory per guest_memfd";
-        return KVM_GMEM_IN_PLACE;
-    }
-    if (vm_attributes) {
-        *why = "KVM tracks private memory per VM";
-        return KVM_GMEM_VM_ATTRIBUTES;
-    }
-    if (in_place) {
-        error_setg(errp, "%s does not support in-place conversion, and this "
-                   "host kernel tracks private memory per guest_memfd only; "
-                   "boot it with kvm.gmem_in_place_conversion=0", type);
-    }
-    *why = "KVM offers no private memory to this VM";
-    return KVM_GMEM_NONE;
+    gmem_proof = proof;
 }
 
 /*
@@ -112,16 +63,16 @@ static void gmem_refuse_early_pins(void)
     }
 }
 
-void kvm_gmem_probe(KVMState *s, MachineState *ms)
+static GmemWish gmem_wish(OnOffAuto value)
 {
-    Error *err = NULL;
-    uint64_t gmem_attrs, vm_attrs, flags;
-    bool in_place, vm_attributes;
+    return value == ON_OFF_AUTO_ON ? GMEM_WISH_ON :
+           value == ON_OFF_AUTO_OFF ? GMEM_WISH_OFF : GMEM_WISH_AUTO;
+}
 
-    if (!ms->cgs) {
-        gmem_mode_why = "the machine has no confidential guest";
-        return;
-    }
+/* Asks KVM; the answers are for this VM only. */
+static void gmem_ask(KVMState *s, GmemModeInput *in)
+{
+    uint64_t gmem_attrs, vm_attrs, flags;
 
     gmem_attrs = MAX(0, kvm_vm_check_extension(s,
                             KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES));
@@ -129,16 +80,40 @@ void kvm_gmem_probe(KVMState *s, MachineState *ms)
     flags = MAX(0, kvm_vm_check_extension(s, KVM_CAP_GUEST_MEMFD_FLAGS));
     trace_kvm_gmem_probe(gmem_attrs, vm_attrs, flags);
 
-    in_place = (gmem_attrs & KVM_MEMORY_ATTRIBUTE_PRIVATE) &&
-               (flags & GMEM_IN_PLACE_FLAGS) == GMEM_IN_PLACE_FLAGS;
-    vm_attributes = vm_attrs & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+    in->in_place = (gmem_attrs & KVM_MEMORY_ATTRIBUTE_PRIVATE) &&
+                   (flags & GMEM_IN_PLACE_FLAGS) == GMEM_IN_PLACE_FLAGS;
+    in->vm_attributes = vm_attrs & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+}
 
-    gmem_mode = gmem_choose_mode(ms->cgs, in_place, vm_attributes,
-                                 &gmem_mode_why, &err);
-    if (err) {
-        error_report_err(err);
+void kvm_gmem_probe(KVMState *s, MachineState *ms)
+{
+    ConfidentialGuestSupport *cgs = ms->cgs;
+    GmemModeInput in = { .machine = gmem_wish(ms->convert_in_place) };
+    char *why, *error;
+
+    if (!cgs) {
+        gmem_mode_why = "the machine has no confidential guest";
+        return;
+    }
+
+    in.type = object_get_typename(OBJECT(cgs));
+    in.has_guest_memfd = cgs->require_guest_memfd;
+    in.can_in_place =
+        CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(cgs)->can_convert_in_place;
+    in.object = gmem_wish(cgs->convert_in_place);
+    in.proof = gmem_proof;
+    if (in.has_guest_memfd) {
+        gmem_ask(s, &in);
+    }
+
+    gmem_mode = gmem_choose_mode(&in, &why, &error);
+    if (error) {
+        error_report("%s", error);
         exit(1);
     }
+    gmem_mode_why = why;
+    cgs->convert_in_place = kvm_gmem_in_place() ? ON_OFF_AUTO_ON :
+                                                  ON_OFF_AUTO_OFF;
     trace_kvm_gmem_mode(gmem_mode == KVM_GMEM_IN_PLACE ? "in-place" :
                         gmem_mode == KVM_GMEM_VM_ATTRIBUTES ? "vm-attributes" :
                         "none", gmem_mode_why);

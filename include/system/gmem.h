@@ -17,25 +17,11 @@
 
 #include "exec/hwaddr.h"
 #include "system/gmem-convert.h"
+#include "system/gmem-mode.h"
 
 typedef struct KVMState KVMState;
 typedef struct KVMMemoryListener KVMMemoryListener;
 typedef struct GmemRequest GmemRequest;
-
-/**
- * KvmGmemMode: who tracks private memory on this host
- *
- * @KVM_GMEM_NONE: nobody; there is no private memory
- * @KVM_GMEM_VM_ATTRIBUTES: the VM, by guest address.  Each page is backed
- *   twice ("dual-backed").
- * @KVM_GMEM_IN_PLACE: the guest_memfd, by file offset.  One page serves both
- *   states.
- */
-typedef enum KvmGmemMode {
-    KVM_GMEM_NONE,
-    KVM_GMEM_VM_ATTRIBUTES,
-    KVM_GMEM_IN_PLACE,
-} KvmGmemMode;
 
 /**
  * kvm_gmem_probe: choose the mode of this virtual machine
@@ -46,8 +32,9 @@ typedef enum KvmGmemMode {
  * set up: the answers depend on the VM type, and the confidential guest may
  * ask for the mode.  A machine without a confidential guest is not probed.
  *
- * Exits with the reason when the confidential guest wants a mode that the
- * kernel does not offer: no other accelerator could give it either.
+ * Exits with the reason when the user wants a mode that the kernel or the guest
+ * type does not offer: no other accelerator could give it either.  The
+ * convert_in_place of the confidential guest says afterwards what was chosen.
  */
 void kvm_gmem_probe(KVMState *s, MachineState *ms);
 
@@ -86,6 +73,14 @@ bool kvm_gmem_before_plug(MemoryRegion *mr, Error **errp);
  * cannot have it: the caller takes the region out of the memory map again.
  */
 bool kvm_gmem_after_plug(MemoryRegion *mr, Error **errp);
+
+/**
+ * kvm_gmem_set_proof: what a conversion on a scratch page has shown
+ * @proof: goes before what KVM says of itself
+ *
+ * To be called before kvm_gmem_probe(), if at all.
+ */
+void kvm_gmem_set_proof(KvmGmemProof proof);
 
 /**
  * kvm_gmem_mode: the mode that kvm_gmem_probe() chose

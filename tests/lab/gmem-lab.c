@@ -258,6 +258,8 @@ static void check_mode(const Scenario *s, QTrace *trace, Verdict *v)
     if (!mode || !g_str_has_prefix(mode, want)) {
         verdict_report(v, false, "QEMU chose \"%s\", not %s",
                        mode ? mode : "(no trace of a mode)", s->mode);
+    } else if (s->why && !g_regex_match_simple(s->why, mode, 0, 0)) {
+        verdict_report(v, false, "\"%s\" does not match /%s/", mode, s->why);
     } else if (!v->demo) {
         verdict_report(v, true, "%s", mode);
     }

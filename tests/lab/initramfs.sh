@@ -3,13 +3,14 @@
 #
 # initramfs.sh OUT: pack the emulated host's file system into OUT (cpio, gzip).
 #
-# Environment: BUILD, ROOT as for lab.sh.  QEMU, LAB_BIN, ROMS, SELFTESTS may
-# point elsewhere.  Packs again only if one of the inputs has changed.
+# Environment: BUILD, ROOT as for lab.sh.  QEMU, QTESTS, LAB_BIN, ROMS, SELFTESTS
+# may point elsewhere.  Packs again only if one of the inputs has changed.
 set -eu
 
 OUT=$1
 LAB=$ROOT/tests/lab
 QEMU=${QEMU:-$BUILD/qemu-build/qemu-system-x86_64}
+QTESTS=${QTESTS:-$BUILD/qemu-build/tests/qtest}
 LAB_BIN=${LAB_BIN:-$BUILD/host/tests/lab}
 ROMS=${ROMS:-$BUILD/roms}
 SELFTESTS=${SELFTESTS:-$BUILD/selftests}
@@ -24,9 +25,10 @@ BUSYBOX=$(command -v busybox) || fail "busybox is missing; install busybox-stati
 if ldd "$BUSYBOX" >/dev/null 2>&1; then
     fail "$BUSYBOX is not static; install busybox-static"
 fi
-for f in "$QEMU" "$LAB_BIN/gmem-lab" "$LAB_BIN/gmem-pin" \
+for f in "$QEMU" "$QTESTS/guest-memfd-test" "$LAB_BIN/gmem-lab" "$LAB_BIN/gmem-pin" \
     "$LAB_BIN/gmem-probe" "$LAB_BIN/emulator" "$LAB_BIN/guard-malloc.so" \
-    "$LAB_BIN/fail-call.so" "$LAB_BIN/payload.bin"; do
+    "$LAB_BIN/fail-call.so" "$LAB_BIN/kvm-silent.so" "$LAB_BIN/kvm-boasts.so" \
+    "$LAB_BIN/payload.bin"; do
     [ -f "$f" ] || fail "$f is missing; ./run build makes it"
 done
 [ -f "$ROMS/kvmvapic.bin" ] || fail "$ROMS has no kvmvapic.bin; ./run build fetches it"
@@ -39,9 +41,9 @@ selftests() {
 
 # Everything that goes in, by content: the name alone may stay the same.
 inputs() {
-    echo "$QEMU $LAB_BIN/gmem-lab $LAB_BIN/gmem-pin $LAB_BIN/gmem-probe"
-    echo "$LAB_BIN/emulator $LAB_BIN/guard-malloc.so $LAB_BIN/fail-call.so"
-    echo "$LAB_BIN/payload.bin $LAB/init $LAB/selftest.sh"
+    echo "$QEMU $QTESTS/guest-memfd-test $LAB_BIN/gmem-lab $LAB_BIN/gmem-pin $LAB_BIN/gmem-probe"
+    echo "$LAB_BIN/emulator $LAB_BIN/guard-malloc.so $LAB_BIN/fail-call.so $LAB_BIN/kvm-silent.so $LAB_BIN/kvm-boasts.so"
+    echo "$LAB_BIN/payload.bin $LAB/init $LAB/selftest.sh $LAB/qtest.sh"
     echo "$LAB/initramfs.sh $BUSYBOX"
     selftests
     find "$ROMS" "$LAB/scenarios" -type f | sort
@@ -61,12 +63,13 @@ cp "$LAB/init" "$TREE/init"
 chmod 755 "$TREE/init"
 cp "$ROMS"/* "$TREE/lab/roms/"
 cp "$LAB"/scenarios/*.scn "$TREE/lab/scenarios/"
-cp "$LAB_BIN/payload.bin" "$LAB/selftest.sh" "$TREE/lab/"
+cp "$LAB_BIN/payload.bin" "$LAB/selftest.sh" "$LAB/qtest.sh" "$TREE/lab/"
 cp "$LAB_BIN/gmem-lab" "$LAB_BIN/gmem-pin" "$LAB_BIN/gmem-probe" \
-    "$LAB_BIN/emulator" "$LAB_BIN/guard-malloc.so" "$LAB_BIN/fail-call.so" \
-    "$TREE/lab/bin/"
+    "$LAB_BIN/emulator" "$LAB_BIN/guard-malloc.so" "$LAB_BIN/kvm-silent.so" \
+    "$LAB_BIN/fail-call.so" "$LAB_BIN/kvm-boasts.so" "$TREE/lab/bin/"
 # Symbols triple the size of the archive, which the emulated CPU unpacks.
 strip -o "$TREE/lab/bin/qemu-system-x86_64" "$QEMU"
+strip -o "$TREE/lab/bin/guest-memfd-test" "$QTESTS/guest-memfd-test"
 for t in $(selftests); do
     cp "$t" "$TREE/lab/selftests/"
 done

@@ -17,7 +17,7 @@
 # Environment: BUILD (absolute path of build/), ROOT (checkout), KERNEL (bzImage
 # with our series), KERNEL_NOATTR, KERNEL_DEBUG (its variants), KERNEL_BASE
 # (without the series).
-# QEMU, LAB_BIN, ROMS, SELFTESTS override what is looked for in BUILD.
+# QEMU, QTESTS, LAB_BIN, ROMS, SELFTESTS override what is looked for in BUILD.
 set -eu
 
 ROOT=${ROOT:-$(cd "$(dirname "$0")/../.." && pwd -P)}

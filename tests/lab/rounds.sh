@@ -176,18 +176,24 @@ matrix() {
 
 # --- the rounds -------------------------------------------------------------
 
+# Of the tests of QEMU's own suite.  The case is for a KVM without this VM type.
+QTESTS_HERE='. /lab/qtest.sh
+qtest guest-memfd-test 300 guest-memfd/kvm/no-vm-type'
+
 # shellcheck disable=SC2153 # KERNEL comes from lab.sh
 round_on() {
-    round lab-on "parameter on: selftests and scenarios" "$KERNEL" "$ROUND_ON" "$PARAMETER=1" \
+    round lab-on "parameter on: selftests, qtest and scenarios" "$KERNEL" "$ROUND_ON" "$PARAMETER=1" \
         "emulator 5
 $(selftest_commands on)
+$QTESTS_HERE
 gmem-lab $SETS --kernel ours --parameter on run scenarios/*.scn"
     judge on lab-on
 }
 
 round_off() {
-    round lab-off "parameter off: selftests and scenarios" "$KERNEL" 1800 "$PARAMETER=0" \
+    round lab-off "parameter off: selftests, qtest and scenarios" "$KERNEL" 1800 "$PARAMETER=0" \
         "$(selftest_commands off)
+$QTESTS_HERE
 gmem-lab $SETS --kernel ours --parameter off run scenarios/*.scn"
     judge off lab-off
 }
@@ -206,8 +212,9 @@ conversion_cost() {
 
 # The parameter is not there: nothing to set.
 round_noattr() {
-    round lab-noattr "without per-VM attributes: selftests and scenarios" "$KERNEL_NOATTR" 9000 '' \
+    round lab-noattr "without per-VM attributes: selftests, qtest and scenarios" "$KERNEL_NOATTR" 9000 '' \
         "$(selftest_commands n)
+$QTESTS_HERE
 gmem-lab $SETS --kernel ours --parameter on run scenarios/*.scn"
     judge n lab-noattr
 }
@@ -221,8 +228,9 @@ round_debug() {
 }
 
 round_base() {
-    round lab-base "unpatched kernel: scenarios" "$KERNEL_BASE" 900 '' \
-        "gmem-lab --kernel base run scenarios/*.scn"
+    round lab-base "unpatched kernel: qtest and scenarios" "$KERNEL_BASE" 900 '' \
+        "$QTESTS_HERE
+gmem-lab --kernel base run scenarios/*.scn"
 }
 
 # What the kernel reports fails a round, even if the command is content and the

@@ -25,6 +25,7 @@ static const struct {
     { "assign", offsetof(Scenario, assign), NULL },
     { "host-file", offsetof(Scenario, host_files), NULL },
     { "mode", offsetof(Scenario, mode), "in-place vm-attributes none" },
+    { "why", offsetof(Scenario, why), NULL },
 };
 
 static const char *const expect_words[] = {
@@ -106,6 +107,9 @@ static char *scenario_complete(Scenario *s)
     if ((s->expect == EXPECT_REFUSE || s->expect == EXPECT_DIE) && !s->line) {
         return g_strdup("\"expect = refuse\" and \"expect = die\" need "
                         "\"line = REGEX\"");
+    }
+    if (s->why && !s->mode) {
+        return g_strdup("\"why = REGEX\" needs \"mode\"");
     }
     if (s->expect != EXPECT_REFUSE && !s->payload) {
         return g_strdup("the key \"payload\" is missing");

@@ -32,6 +32,7 @@ typedef struct Scenario {
     char *host_files;       /* "PATH VALUE ..." to be written; may be NULL */
     ScenarioExpect expect;
     char *mode;             /* the mode that the probe must have chosen */
+    char *why;              /* regex that its reason matches; may be NULL */
     int timeout;            /* seconds */
     int disk;               /* MiB of an empty file "disk" in the work folder */
     bool protected_vm;      /* with the confidential guest object? */

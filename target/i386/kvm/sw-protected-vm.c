@@ -15,7 +15,6 @@
 #include <linux/kvm_para.h>
 #include "qapi/error.h"
 #include "qapi/qapi-types-qom.h"
-#include "qapi/visitor.h"
 #include "qemu/units.h"
 #include "qemu/error-report.h"
 #include "qom/object_interfaces.h"
@@ -29,9 +28,6 @@
 #include "kvm_i386.h"
 
 #define TYPE_X86_SW_PROTECTED_VM "x86-sw-protected-vm"
-
-/* How long a busy page may hold up one request, in milliseconds. */
-#define SW_PROTECTED_CONVERT_TIMEOUT 1000
 
 /* Guest memory below this address starts shared in any case. */
 #define SW_PROTECTED_WINDOW (1 * MiB)
@@ -142,26 +138,6 @@ static int sw_protected_kvm_type(X86ConfidentialGuest *cg)
     return KVM_X86_SW_PROTECTED_VM;
 }
 
-static bool sw_protected_get_in_place(Object *obj, Error **errp)
-{
-    ConfidentialGuestSupport *cgs = CONFIDENTIAL_GUEST_SUPPORT(obj);
-
-    return cgs->convert_in_place == ON_OFF_AUTO_ON ||
-           (cgs->convert_in_place == ON_OFF_AUTO_AUTO && kvm_gmem_in_place());
-}
-
-static void sw_protected_set_in_place(Object *obj, bool value, Error **errp)
-{
-    ConfidentialGuestSupport *cgs = CONFIDENTIAL_GUEST_SUPPORT(obj);
-
-    if (cgs->ready) {
-        error_setg(errp, "convert-in-place cannot be changed once the guest "
-                   "is set up");
-        return;
-    }
-    cgs->convert_in_place = value ? ON_OFF_AUTO_ON : ON_OFF_AUTO_OFF;
-}
-
 static int sw_protected_get_initial_state(Object *obj, Error **errp)
 {
     return CONFIDENTIAL_GUEST_SUPPORT(obj)->initial_private ?
@@ -181,25 +157,6 @@ static void sw_protected_set_initial_state(Object *obj, int value, Error **errp)
     cgs->initial_private = value == X86_SW_PROTECTED_VM_STATE_PRIVATE;
 }
 
-static void sw_protected_get_timeout(Object *obj, Visitor *v, const char *name,
-                                     void *opaque, Error **errp)
-{
-    ConfidentialGuestSupport *cgs = CONFIDENTIAL_GUEST_SUPPORT(obj);
-
-    visit_type_uint32(v, name, &cgs->convert_timeout, errp);
-}
-
-static void sw_protected_set_timeout(Object *obj, Visitor *v, const char *name,
-                                     void *opaque, Error **errp)
-{
-    ConfidentialGuestSupport *cgs = CONFIDENTIAL_GUEST_SUPPORT(obj);
-    uint32_t value;
-
-    if (visit_type_uint32(v, name, &value, errp)) {
-        qatomic_set(&cgs->convert_timeout, value);
-    }
-}
-
 static void x86_sw_protected_vm_class_init(ObjectClass *oc, const void *data)
 {
     ConfidentialGuestSupportClass *klass =
@@ -213,11 +170,6 @@ static void x86_sw_protected_vm_class_init(ObjectClass *oc, const void *data)
     klass->convert_initial_memory = sw_protected_convert_initial;
     x86_klass->kvm_type = sw_protected_kvm_type;
 
-    object_class_property_add_bool(oc, "convert-in-place",
-                                   sw_protected_get_in_place,
-                                   sw_protected_set_in_place);
-    object_class_property_set_description(oc, "convert-in-place",
-        "convert memory in the pages of one guest_memfd");
     object_class_property_add_enum(oc, "initial-state",
                                    "X86SwProtectedVmState",
                                    &X86SwProtectedVmState_lookup,
@@ -225,11 +177,6 @@ static void x86_sw_protected_vm_class_init(ObjectClass *oc, const void *data)
                                    sw_protected_set_initial_state);
     object_class_property_set_description(oc, "initial-state",
         "state of the memory when the guest starts");
-    object_class_property_add(oc, "convert-timeout", "uint32",
-                              sw_protected_get_timeout,
-                              sw_protected_set_timeout, NULL, NULL);
-    object_class_property_set_description(oc, "convert-timeout",
-        "how long busy pages may hold up one conversion, in ms (0: for ever)");
 }
 
 static void x86_sw_protected_vm_init(Object *obj)
@@ -237,7 +184,7 @@ static void x86_sw_protected_vm_init(Object *obj)
     ConfidentialGuestSupport *cgs = CONFIDENTIAL_GUEST_SUPPORT(obj);
 
     cgs->require_guest_memfd = true;
-    cgs->convert_timeout = SW_PROTECTED_CONVERT_TIMEOUT;
+    cgs->convert_timeout = CONVERT_TIMEOUT_MS;
 }
 
 static void x86_sw_protected_vm_finalize(Object *obj)
