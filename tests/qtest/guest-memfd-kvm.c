@@ -186,7 +186,8 @@ static void assert_block(QDict *b, bool launched)
                     ==, size);
     g_assert_cmpint(qdict_get_int(b, "shared"), ==, size);
     g_assert_cmpint(qdict_get_int(b, "withdrawn"), ==, launched ? 0 : size);
-    g_assert_cmpint(qdict_get_int(b, "conversions"), ==, 0);
+    /* Memory that is backed twice may have been private before the reset. */
+    g_assert_cmpint(qdict_get_int(b, "conversions"), <=, host.in_place ? 0 : 1);
     g_assert_cmpint(qdict_get_int(b, "busy-pages"), ==, 0);
     g_assert_cmpint(qdict_get_int(b, "retries"), ==, 0);
     g_assert_cmpint(qdict_get_int(b, "given-up"), ==, 0);
