@@ -12,6 +12,7 @@
 
 #include "qemu/osdep.h"
 #include <linux/kvm.h>
+#include "qemu/error-report.h"
 #include "system/gmem.h"
 #include "system/gmem-places.h"
 #include "system/gmem-rdm.h"
@@ -56,6 +57,19 @@ static int dual_sync(RAMBlock *rb, GmemPlace *place)
                               dual_sync_run, place);
 }
 
+/* A request has failed half way; if this fails, too, nothing else tells. */
+static void dual_sync_back(RAMBlock *rb, GmemPlace *place)
+{
+    int ret = dual_sync(rb, place);
+
+    if (ret) {
+        error_report("RAM block '%s': KVM has a state of its own for gpa 0x%"
+                     HWADDR_PRIx ", size 0x%" PRIx64 ": going back to what "
+                     "QEMU knows failed: %s (errno %d); reset the guest",
+                     rb->idstr, place->gpa, place->size, strerror(-ret), -ret);
+    }
+}
+
 /*
  * Pages that no slot has shown yet need no call: they get their states when one
  * does.  Pages that are hidden at the moment have theirs where they were last.
@@ -77,7 +91,7 @@ static int dual_set_attributes(void *opaque, uint64_t offset, uint64_t size,
             for (gpa = 0; gmem_places_find(dual_places, gpa, rb, offset, size,
                                            &done) && done.gpa < place.gpa;
                  gpa = done.gpa + done.size) {
-                dual_sync(rb, &done);
+                dual_sync_back(rb, &done);
             }
             return ret;
         }

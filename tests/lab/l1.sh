@@ -135,8 +135,10 @@ fi
 elapsed=0
 while kill -0 "$PID" 2>/dev/null; do
     if [ "$elapsed" -ge $((LIMIT * 5)) ]; then
+        # The time limit is the news, also if this finds out nothing.
         "$(dirname "$0")/hang.py" "$WORK/qmp" "$PID" "$KERNEL" >"$HANG" 2>&1 || true
-        # One that hangs itself does not take the polite signal.
+        # One that hangs itself does not take the polite signal; another one is
+        # gone by the second.
         kill "$PID" 2>/dev/null || true
         sleep 2
         kill -KILL "$PID" 2>/dev/null || true

@@ -36,6 +36,7 @@ selftest() {
     watch=$!
     wait "$child"
     code=$?
+    # It has ended if it had to kill the child.
     kill "$watch" 2>/dev/null
     took=$(($(date +%s) - start))
     sed "s/^/# $name: /" "$log"
