@@ -2,17 +2,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # ./run test [--full] [--stress SECONDS]: quick tests first, the lab last.
+# ./run test --linux [--stress SECONDS]: of --full what tests the kernel series.
 # ./run test --debug-kernel [--stress SECONDS]: one round of the lab only.
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/ensure.sh"
 
 full=
+linux=
 debug=
 stress=600
 while [ $# -gt 0 ]; do
     case $1 in
     --full) full=1 ;;
+    --linux) linux=1 ;;
     --debug-kernel) debug=1 ;;
     --stress)
         stress=${2:-}
@@ -21,11 +24,13 @@ while [ $# -gt 0 ]; do
         esac
         shift
         ;;
-    *) die "usage: ./run test [--full | --debug-kernel] [--stress SECONDS]" ;;
+    *) die "usage: ./run test [--full | --linux | --debug-kernel] [--stress SECONDS]" ;;
     esac
     shift
 done
-[ -z "$full" ] || [ -z "$debug" ] || die "--full does what --debug-kernel does, too; give one of them"
+case $full$linux$debug in
+11*) die "--full does what --linux and --debug-kernel do, and --linux what --debug-kernel does; give one of them" ;;
+esac
 
 PASSED=0
 FAILED=0
@@ -87,7 +92,12 @@ finish() {
     [ "$FAILED" -eq 0 ]
 }
 
-begin "test${full:+ --full}${debug:+ --debug-kernel}"
+each_linux() {
+    ensure_packages_each
+    part test-each-linux "every patch of Linux builds" "$SCRIPTS/queue.sh" check linux --each
+}
+
+begin "test${full:+ --full}${linux:+ --linux}${debug:+ --debug-kernel}"
 ensure_packages
 if [ -n "$debug" ]; then
     ensure_linux
@@ -95,6 +105,18 @@ if [ -n "$debug" ]; then
     ensure_host
     ensure_qemu
     lab debug
+    finish
+    exit
+fi
+if [ -n "$linux" ]; then
+    ensure_linux
+    ensure_linux_noattr
+    ensure_linux_debug
+    ensure_host
+    ensure_qemu
+    part test-kernel-log "check of kernel logs" "$ROOT/tests/lab/kernel-log-test.sh"
+    lab linux
+    each_linux
     finish
     exit
 fi
@@ -132,8 +154,7 @@ if [ -n "$full" ]; then
         env GMEM_PROPERTY_ROUNDS=100 "$SCRIPTS/meson-tap.sh" "$BUILD/host-tsan"
     ensure_host_fuzz
     part test-fuzz "fuzzers" "$SCRIPTS/fuzz.sh" 60
-    ensure_packages_each
-    part test-each-linux "every patch of Linux builds" "$SCRIPTS/queue.sh" check linux --each
+    each_linux
     part test-each-qemu "every patch of QEMU builds" "$SCRIPTS/queue.sh" check qemu --each
 else
     lab core

@@ -236,10 +236,69 @@ each_result() {
     fi
 }
 
+# each_key CONFIG PREV COMMIT: stands for all that decides how one build ends:
+# the trees, the overlay files so far, what we build with.
+each_key() {
+    {
+        tree_git "$EACH_DIR" rev-parse "$QBASE^{tree}" "$2^{tree}" "$3^{tree}" || exit 1
+        while read -r path; do
+            [ -z "$path" ] || cat "$OVERLAY_ROOT/$path" || exit 1
+        done <"$SCRATCH/overlays"
+        cat "$SCRIPTS/queue-each.sh" "$SCRIPTS/kconfig.sh" "$SCRIPTS/build-qemu.sh" || exit 1
+        [ ! -f "$SCRIPTS/each/$1.config" ] || cat "$SCRIPTS/each/$1.config"
+        # Not all of them are needed for each.
+        for tool in gcc aarch64-linux-gnu-gcc sparse; do
+            $tool --version 2>/dev/null | sed -n 1p || true
+        done
+        printf '%s\n' "$NAME" "$1"
+    } | hash_of
+}
+
+# each_known KEY: that build was made already, and all was well.
+each_known() { grep -qxF -- "$1" "$EACH_GOOD" 2>/dev/null; }
+
+# each_patch CONFIG PREV COMMIT PATCH: one build, or what is known of it.  A
+# queue of 40 patches takes hours, and most changes are to its end.
+each_patch() {
+    local config="$1" patch="$4" key log title="builds up to $4 ($1)"
+    key=$(each_key "$1" "$2" "$3") || exit 1
+    if each_known "$key"; then
+        result "$title (unchanged since it was built)"
+        return
+    fi
+    if [ "$NAME" = linux ] && ! each_base "$config"; then
+        result "$title" "there is no base to compare with"
+        return
+    fi
+    tree_git "$EACH_DIR" checkout -q -f "$3"
+    tree_git "$EACH_DIR" diff --name-only "$2" "$3" >"$SCRATCH/files"
+    log=$LOG/each-$NAME-${patch%%-*}-$config.log
+    ! each_result "$title" "$log" each_build "$config" patch "$log" || printf '%s\n' "$key" >>"$EACH_GOOD"
+}
+
+# each_base CONFIG: what the compiler says of the base is no fault of ours.
+# Once per run.
+each_base() {
+    local log="$LOG/each-$NAME-base-$1.log"
+    case " $EACH_BASES " in
+    *" $1:ok "*) return 0 ;;
+    *" $1:bad "*) return 1 ;;
+    esac
+    tree_git "$EACH_DIR" checkout -q -f "$QBASE"
+    if each_result "base builds ($1)" "$log" each_build "$1" base "$log"; then
+        EACH_BASES="$EACH_BASES $1:ok"
+    else
+        EACH_BASES="$EACH_BASES $1:bad"
+        return 1
+    fi
+}
+
 # Every commit builds, with the overlay files that are named up to it.
 check_each() {
-    local file commit prev="$QBASE" i=0 path log config commits="$SCRATCH/commits"
+    local file commit prev="$QBASE" i=0 path config commits="$SCRATCH/commits"
     EACH_DIR=$BUILD/each-$NAME
+    EACH_GOOD=$BUILD/stamp/each-$NAME
+    EACH_BASES=
     worktree_add "$QBASE"
     set --
     while IFS= read -r path; do
@@ -252,38 +311,26 @@ EOF
     tree_git "$WT" log --format= --name-only "$QBASE..HEAD" | sort -u >"$SCRATCH/all"
     : >"$SCRATCH/overlays"
     : >"$SCRATCH/files"
-    mkdir -p "$BUILD" "$LOG"
+    mkdir -p "$BUILD/stamp" "$LOG"
     if [ ! -e "$EACH_DIR/.git" ]; then
         rm -rf "$EACH_DIR"
         tgit worktree prune
         tgit worktree add -q --detach "$EACH_DIR" "$QBASE"
     fi
-    if [ "$NAME" = linux ]; then
-        # What the compiler says of the base is no fault of ours.
-        tree_git "$EACH_DIR" checkout -q -f "$QBASE"
-        for config in $(each_configs); do
-            log=$LOG/each-$NAME-base-$config.log
-            each_result "base builds ($config)" "$log" each_build "$config" base "$log" || return 0
-        done
-    fi
     for file in "$@"; do
         i=$((i + 1))
         commit=$(sed -n "${i}p" "$commits")
         [ -n "$commit" ] || break
-        tree_git "$EACH_DIR" checkout -q -f "$commit"
-        tree_git "$EACH_DIR" diff --name-only "$prev" "$commit" >"$SCRATCH/files"
-        prev=$commit
         overlays_of "$file" >>"$SCRATCH/overlays"
         while read -r path; do
             [ -n "$path" ] || continue
             mkdir -p "$(dirname "$EACH_DIR/$path")"
             ln -sfn "$(realpath "$OVERLAY_ROOT/$path")" "$EACH_DIR/$path"
         done <"$SCRATCH/overlays"
-        path=${file##*/}
         for config in $(each_configs); do
-            log=$LOG/each-$NAME-${path%%-*}-$config.log
-            each_result "builds up to $path ($config)" "$log" each_build "$config" patch "$log" || true
+            each_patch "$config" "$prev" "$commit" "${file##*/}"
         done
+        prev=$commit
     done
     # Overlay files of this run must not stand in the next one's first commits.
     tree_git "$EACH_DIR" clean -fdxq

@@ -180,21 +180,26 @@ matrix() {
 QTESTS_HERE='. /lab/qtest.sh
 qtest guest-memfd-test 300 guest-memfd/kvm/no-vm-type'
 
+# qemu_commands OPTIONS: QEMU's tests and our scenarios, but not if only the
+# kernel is under test.
+qemu_commands() {
+    [ "$ROUNDS" != linux ] || return 0
+    printf '%s\ngmem-lab %s %s run scenarios/*.scn\n' "$QTESTS_HERE" "$SETS" "$1"
+}
+
 # shellcheck disable=SC2153 # KERNEL comes from lab.sh
 round_on() {
-    round lab-on "parameter on: selftests, qtest and scenarios" "$KERNEL" "$ROUND_ON" "$PARAMETER=1" \
+    round lab-on "parameter on: $CONTENTS" "$KERNEL" "$ROUND_ON" "$PARAMETER=1" \
         "emulator 5
 $(selftest_commands on)
-$QTESTS_HERE
-gmem-lab $SETS --kernel ours --parameter on run scenarios/*.scn"
+$(qemu_commands "--kernel ours --parameter on")"
     judge on lab-on
 }
 
 round_off() {
-    round lab-off "parameter off: selftests, qtest and scenarios" "$KERNEL" 1800 "$PARAMETER=0" \
+    round lab-off "parameter off: $CONTENTS" "$KERNEL" 1800 "$PARAMETER=0" \
         "$(selftest_commands off)
-$QTESTS_HERE
-gmem-lab $SETS --kernel ours --parameter off run scenarios/*.scn"
+$(qemu_commands "--kernel ours --parameter off")"
     judge off lab-off
 }
 
@@ -212,10 +217,9 @@ conversion_cost() {
 
 # The parameter is not there: nothing to set.
 round_noattr() {
-    round lab-noattr "without per-VM attributes: selftests, qtest and scenarios" "$KERNEL_NOATTR" 9000 '' \
+    round lab-noattr "without per-VM attributes: $CONTENTS" "$KERNEL_NOATTR" 9000 '' \
         "$(selftest_commands n)
-$QTESTS_HERE
-gmem-lab $SETS --kernel ours --parameter on run scenarios/*.scn"
+$(qemu_commands "--kernel ours --parameter on")"
     judge n lab-noattr
 }
 
@@ -229,8 +233,7 @@ round_debug() {
 
 round_base() {
     round lab-base "unpatched kernel: qtest and scenarios" "$KERNEL_BASE" 900 '' \
-        "$QTESTS_HERE
-gmem-lab --kernel base run scenarios/*.scn"
+        "$(qemu_commands "--kernel base")"
 }
 
 # What the kernel reports fails a round, even if the command is content and the
@@ -260,12 +263,13 @@ round_hang() {
     fi
 }
 
-# test_all core|full|debug
+# test_all core|full|linux|debug
 test_all() {
     say_to_user "lab: results follow each boot of the emulated host; logs are build/log/lab-*.out"
     # All scenarios: the soak alone takes a quarter of an hour.
-    SETS='' ROUND_ON=7200
+    ROUNDS=$1 SETS='' ROUND_ON=7200 CONTENTS='selftests, qtest and scenarios'
     [ "$1" = full ] || SETS='--set core' ROUND_ON=1800
+    [ "$1" != linux ] || CONTENTS=selftests
     mkdir -p "$LOGS"
     : >"$ROWS"
     rm -f "$MATRIX"
@@ -277,12 +281,18 @@ test_all() {
         round_off
         ;;
     esac
-    if [ "$1" = full ]; then
+    case $1 in
+    full)
         round_hang
         round_noattr
         round_base
         round_debug
-    fi
+        ;;
+    linux)
+        round_noattr
+        round_debug
+        ;;
+    esac
     [ "$1" = debug ] || conversion_cost
     echo "1..$NUMBER"
     matrix >"$MATRIX.new"

@@ -299,6 +299,37 @@ apart() { # what somebody else would do with the series, without our tools
 }
 is "git am takes the series on a pristine clone, with the same result" apart
 
+# --- every patch ------------------------------------------------------------------
+
+# Plays the build of a QEMU: notes what it is given, and does not take a "broken".
+cat >"$ROOT/scripts/build-qemu.sh" <<'SH'
+#!/bin/sh
+ls "$TREE/accel/kvm" | tr '\n' ' ' >>"$BUILD/built"
+sed -n '5p' "$TREE/alpha.c" >>"$BUILD/built"
+! grep -R broken --include='*.c' "$TREE"
+SH
+built() { # built TIMES: so often since the last question
+    local n
+    n=$(wc -l <"$BUILD/built")
+    : >"$BUILD/built"
+    same "$n" "$1"
+}
+: >"$BUILD/built"
+is "check --each" queue check --each
+is "... builds each patch" built 4
+is "check --each once more" queue check --each
+is "... builds nothing" built 0
+echo "/* another */" >"$ROOT/accel/kvm/gmem.c"
+is "check --each after an edit of an overlay file" queue check --each
+is "... builds what has the file" built 3
+echo "/* broken */" >"$ROOT/accel/kvm/gmem.c"
+says "check --each finds what does not build" "not ok" queue check --each
+is "... up to which patch" same "$(printf '%s\n' "$OUT" | grep -c '^not ok .*builds up to 000[23]')" 2
+is "... all of them were tried" built 3
+says "... and again: what failed is not known as good" "not ok" queue check --each
+rm -rf "$BUILD/each-qemu"
+tgit worktree prune
+
 is "no worktree is left behind" same "$(tgit worktree list | wc -l)" 1
 is "no temporary folder is left behind" same "$(find "$BUILD" -maxdepth 1 -name 'qemu.*' | wc -l)" 0
 
