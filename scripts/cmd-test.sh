@@ -94,6 +94,7 @@ finish() {
 
 each_linux() {
     ensure_packages_each
+    part test-maple "the maple tree's own tests" "$ROOT/tests/queue/maple.sh"
     part test-each-linux "every patch of Linux builds" "$SCRIPTS/queue.sh" check linux --each
 }
 

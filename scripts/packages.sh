@@ -5,7 +5,7 @@
 # packages.sh install [SET]   installs it; needs root
 #
 # SET: also what only this needs
-#   each   "queue check linux --each", some 200 MB
+#   each   "queue check linux --each" and the maple tree's tests, some 200 MB
 #   fuzz   the fuzzers
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -20,8 +20,9 @@ PACKAGES="build-essential git ca-certificates dpkg-dev ccache pkg-config ninja-b
     busybox-static seabios
     shellcheck python3-git python3-ply"
 
-# The kernel for arm64, and the kernel's own checker.
-EACH_PACKAGES="gcc-aarch64-linux-gnu sparse"
+# The kernel for arm64, the kernel's own checker, and RCU in user space for the
+# maple tree's tests.
+EACH_PACKAGES="gcc-aarch64-linux-gnu sparse liburcu-dev"
 # gcc has no libFuzzer.
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 case ${2:-} in

@@ -6,11 +6,11 @@
 #   lab.sh build               make its root file system (when something changed)
 #   lab.sh demo                one guest whose memory is converted in place
 #   lab.sh shell               a shell in it, parameter on
-#   lab.sh test [core|full|linux|debug] [--stress SECONDS]
+#   lab.sh test [core|full|linux|noattr|debug] [--stress SECONDS]
 #                              selftests and scenarios; TAP, then a summary.
-#                              linux: only the kernel's selftests; debug: only
-#                              those in the debug kernel; SECONDS of stress test
-#                              in it (600)
+#                              linux: only the kernel's selftests; noattr, debug:
+#                              only those in this kernel; SECONDS of stress test
+#                              in the debug kernel (600)
 #   lab.sh run [--off] [--limit SECONDS] [--param NAME=VALUE]... FILE...
 #                              some scenarios, with every request printed; --param:
 #                              a parameter of their payload
@@ -78,8 +78,8 @@ shell)
 test)
     rounds=${1:-core}
     case $rounds in
-    core | full | linux | debug) ;;
-    *) say_to_user "lab: test takes core, full, linux or debug, not \"$rounds\""; exit 2 ;;
+    core | full | linux | noattr | debug) ;;
+    *) say_to_user "lab: test takes core, full, linux, noattr or debug, not \"$rounds\""; exit 2 ;;
     esac
     if [ "${2:-}" = --stress ]; then
         STRESS=${3:-}
@@ -115,7 +115,7 @@ run)
     boot lab-run "$limit" "$PARAMETER=$value" "gmem-lab -v $params run $names" $options
     ;;
 *)
-    say_to_user "usage: lab.sh build|demo|shell|test [core|full|linux|debug]|run [OPTION...] FILE..."
+    say_to_user "usage: lab.sh build|demo|shell|test [core|full|linux|noattr|debug]|run [OPTION...] FILE..."
     exit 2
     ;;
 esac
