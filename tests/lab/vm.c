@@ -137,11 +137,10 @@ static int listen_at(const char *dir, const char *name, char **error)
 }
 
 /* Start @argv with stdout and stderr in a pipe; it dies with us. */
-static bool spawn(Vm *vm, char **argv, const Scenario *s, const char *calls,
-                  char **error)
+static bool spawn(Vm *vm, char **argv, const Scenario *s, char **error)
 {
     g_autofree char *personality =
-        g_strdup_printf("log=%s %s", calls,
+        g_strdup_printf("log=%s %s", vm->calls_path,
                         s->personality ? s->personality : "");
     int out[2];
 
@@ -227,16 +226,15 @@ Vm *vm_start(const Scenario *s, const LabPaths *paths, char **error)
 {
     Vm *vm = g_new0(Vm, 1);
     int listeners[CHANNELS] = { -1, -1, -1, -1 };
-    g_autofree char *calls = g_strdup_printf("%s/%s.calls", paths->work,
-                                             s->name);
     g_auto(GStrv) argv = NULL;
     bool ok = true;
 
     vm->pidfd = vm->control = vm->tap = vm->monitor = vm->qmp = vm->errors = -1;
     vm->error_text = g_string_new(NULL);
     vm->trace_path = g_strdup_printf("%s/%s.trace", paths->work, s->name);
+    vm->calls_path = g_strdup_printf("%s/%s.calls", paths->work, s->name);
     unlink(vm->trace_path);
-    unlink(calls);
+    unlink(vm->calls_path);
     argv = command_line(s, paths, vm->trace_path, error);
     ok = argv != NULL && (!s->disk || make_disk(paths->work, s->disk, error));
     for (int i = 0; ok && i < CHANNELS; i++) {
@@ -245,7 +243,7 @@ Vm *vm_start(const Scenario *s, const LabPaths *paths, char **error)
     }
     if (ok) {
         vm->command = g_strjoinv(" ", argv);
-        ok = spawn(vm, argv, s, calls, error) &&
+        ok = spawn(vm, argv, s, error) &&
              accept_all(vm, listeners, s->timeout, error);
     }
     for (int i = 0; i < CHANNELS; i++) {
@@ -351,6 +349,7 @@ void vm_end(Vm *vm)
     close_fd(vm->pidfd);
     g_string_free(vm->error_text, TRUE);
     g_free(vm->trace_path);
+    g_free(vm->calls_path);
     g_free(vm->command);
     g_free(vm);
 }
