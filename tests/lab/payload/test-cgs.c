@@ -5,13 +5,12 @@
  *
  * Parameters: type=snp|tdx, dual=1, top (end of RAM).
  */
-#include "payload.h"
-#include "personality.h"
+#include "cgs.h"
 
 #define BASE            (32 * MIB)
 #define SECRETS_KEY     0x20            /* VMPCK0 */
 
-static bool is_tdx(void)
+bool is_tdx(void)
 {
     return starts_with(param_text("type", "?"), "tdx");
 }
@@ -27,8 +26,8 @@ static uint64_t operation(uint64_t op, uint64_t gpa, uint64_t npages,
     return op;
 }
 
-static bool check_op(uint64_t op, uint64_t gpa, uint64_t npages,
-                     uint64_t flags, uint64_t want)
+bool check_op(uint64_t op, uint64_t gpa, uint64_t npages, uint64_t flags,
+              uint64_t want)
 {
     uint64_t ret = operation(op, gpa, npages, flags);
 
@@ -37,7 +36,7 @@ static bool check_op(uint64_t op, uint64_t gpa, uint64_t npages,
 }
 
 /* Every page's state, as the personality has seen QEMU set it */
-static bool check_pages(uint64_t gpa, uint64_t npages, uint64_t want)
+bool check_pages(uint64_t gpa, uint64_t npages, uint64_t want)
 {
     for (uint64_t i = 0; i < npages; i++) {
         uint64_t state = operation(OP_STATE, gpa + i * PAGE, 0, 0);
@@ -51,7 +50,7 @@ static bool check_pages(uint64_t gpa, uint64_t npages, uint64_t want)
 }
 
 /* In place the kernel's own state can be seen, too. */
-static void check_kernel(uint64_t gpa, uint64_t npages, bool is_private)
+void check_kernel(uint64_t gpa, uint64_t npages, bool is_private)
 {
     char want[24];
 
@@ -157,7 +156,7 @@ static void launched(void)
 /* --- pages ---------------------------------------------------------------- */
 
 /* Accept, and see that nothing from before is there. */
-static void accept(uint64_t gpa, uint64_t npages)
+void accept(uint64_t gpa, uint64_t npages)
 {
     check_op(OP_TOUCH, gpa, 1, TOUCH_PRIVATE, OP_NOT_ACCEPTED);
     store(gpa, 0x1234567887654321);
@@ -169,7 +168,7 @@ static void accept(uint64_t gpa, uint64_t npages)
 }
 
 /* From private to shared and back, as a guest's kernel does it */
-static void share_and_back(uint64_t gpa, uint64_t npages, const char *what)
+void share_and_back(uint64_t gpa, uint64_t npages, const char *what)
 {
     uint64_t seed = gpa >> 12;
 
