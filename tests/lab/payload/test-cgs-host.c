@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A guest of type SEV-SNP or TDX, in place, and what is special in the host:
- * pages that are in use, memory that is plugged in, an assigned device.
+ * pages that are in use, memory that is plugged in, an assigned device, hashes
+ * of what the host loads.
  */
 #include "cgs.h"
 
@@ -126,7 +127,26 @@ static void cgs_vfio(void)
     step_end("it has what is shared, until it is private again");
 }
 
+/* What QEMU writes for the guest to check kernel, initrd and command line */
+static void cgs_hashes(void)
+{
+    static const uint8_t guid[] = {
+        0x06, 0xd6, 0x38, 0x94, 0x22, 0x4f, 0xc9, 0x4c,
+        0xb4, 0x79, 0xa7, 0x93, 0xd4, 0x11, 0xfd, 0x21,
+    };
+    const uint8_t *table = (const uint8_t *)SNP_HASHES;
+
+    step_begin();
+    check_pages(SNP_HASHES, 1,
+                STATE_PRIVATE | STATE_ADDED | STATE_ACCEPTED);
+    for (unsigned i = 0; i < sizeof(guid); i++) {
+        check(table[i] == guid[i], "byte %u is 0x%x", i, table[i]);
+    }
+    step_end("the launch gave a table of hashes to the guest");
+}
+
 const PayloadTest tests_cgs_host[] = {
+    { "cgs-hashes", cgs_hashes },
     { "cgs-busy", cgs_busy },
     { "cgs-plug", cgs_plug },
     { "cgs-vfio", cgs_vfio },
