@@ -22,6 +22,7 @@
 #define SNP_HASHES      0xb000
 #define TD_HOB          0x9000
 #define TD_HOB_SIZE     0x2000
+#define TD_MOVED        0x1e000         /* in the image; padding in the file */
 #define IMAGE_RAM       0x20000         /* the copy that runs */
 #define AP_ENTRY        IMAGE_RAM       /* where the other vCPUs start */
 #define BSS_END         0x70000

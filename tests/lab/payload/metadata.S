@@ -58,10 +58,17 @@ tdvf_metadata:
     .long   1                       /* version */
     .long   (tdvf_metadata_end - tdvf_sections) / 32
 tdvf_sections:
-    /* Code and its variables; here, the two halves of the image. */
-    tdvf_section RESET_SEGMENT, (IMAGE_SIZE - RESET_SEGMENT), \
-                 (IMAGE_ROM + RESET_SEGMENT), (IMAGE_SIZE - RESET_SEGMENT), \
+    /*
+     * Code and its variables; here, the two halves of the image.  One page has
+     * content that lies elsewhere in the file.
+     */
+    tdvf_section RESET_SEGMENT, (TD_MOVED - RESET_SEGMENT), \
+                 (IMAGE_ROM + RESET_SEGMENT), (TD_MOVED - RESET_SEGMENT), \
                  TDVF_BFV, TDVF_MR_EXTEND
+    tdvf_section 0, 0x1000, (IMAGE_ROM + TD_MOVED), 0x1000, TDVF_BFV, 0
+    tdvf_section (TD_MOVED + 0x1000), (IMAGE_SIZE - TD_MOVED - 0x1000), \
+                 (IMAGE_ROM + TD_MOVED + 0x1000), \
+                 (IMAGE_SIZE - TD_MOVED - 0x1000), TDVF_BFV, TDVF_MR_EXTEND
     tdvf_section 0, RESET_SEGMENT, IMAGE_ROM, RESET_SEGMENT, TDVF_CFV, 0
     tdvf_section 0, 0, 0, TD_HOB, TDVF_TEMP_MEM, 0
     tdvf_section 0, 0, TD_HOB, TD_HOB_SIZE, TDVF_TD_HOB, 0

@@ -145,6 +145,11 @@ static void launched(void)
     check_pages(IMAGE_ROM, IMAGE_SIZE / PAGE, all);
     check_pages(0, WINDOW_END / PAGE, all);
     check_kernel(0, WINDOW_END / PAGE, true);
+    for (uint64_t at = 0; is_tdx() && at < PAGE; at += 8) {
+        check(load(IMAGE_ROM + TD_MOVED + at) == load(IMAGE_ROM + at),
+              "gpa 0x%lx has not what the file has at 0x%lx",
+              IMAGE_ROM + TD_MOVED + at, at);
+    }
     step_end("the launch gave the image and the low window to the guest");
 
     step_begin();
