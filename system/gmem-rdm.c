@@ -330,6 +330,55 @@ bool gmem_rdm_launch_all(Error **errp)
     return true;
 }
 
+/*
+ * How long busy pages may hold up the launch.  The main loop waits, so nobody
+ * could end it; what is busy for good must not hang QEMU.
+ */
+#define GMEM_RDM_LAUNCH_NS (5 * 1000 * 1000 * 1000LL)
+
+bool gmem_rdm_make_private(GmemRdm *rdm, uint64_t offset, uint64_t size,
+                           Error **errp)
+{
+    /* A block that is not plugged in yet has no ID string. */
+    const char *name = memory_region_name(rdm->rb->mr);
+    GmemJob *job = gmem_job_new(rdm->state, offset, size, true,
+                                GMEM_RDM_LAUNCH_NS);
+    GmemRange busy;
+    int ret = gmem_job_run(job);
+
+    if (gmem_job_error(job)) {
+        error_setg(errp, "%s", gmem_job_error(job));
+    } else if (ret && gmem_job_waits_for(job, &busy, NULL)) {
+        error_setg(errp, "RAM block '%s': cannot make offset 0x%" PRIx64
+                   ", size 0x%" PRIx64 " private: offset 0x%" PRIx64
+                   ", size 0x%" PRIx64 " is still in use in the host (%s); end "
+                   "what holds it and start again", name, offset, size,
+                   busy.start, busy.end - busy.start, strerror(EAGAIN));
+    } else if (ret) {
+        error_setg(errp, "RAM block '%s': cannot make offset 0x%" PRIx64
+                   ", size 0x%" PRIx64 " private: %s", name, offset, size,
+                   strerror(-ret));
+    }
+    gmem_job_free(job);
+    return !ret;
+}
+
+bool gmem_rdm_make_all_private(Error **errp)
+{
+    RAMBlock *rb;
+
+    /* The BQL keeps the list as it is; listeners may need the list's mutex. */
+    RCU_READ_LOCK_GUARD();
+    RAMBLOCK_FOREACH(rb) {
+        if (rb->attributes &&
+            !gmem_rdm_make_private(rb->attributes->gmem, 0, rb->max_length,
+                                   errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void gmem_rdm_withdraw_all(void)
 {
     RAMBlock *rb;

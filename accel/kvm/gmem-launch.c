@@ -16,6 +16,7 @@
 #include "hw/boards.h"
 #include "hw/resettable.h"
 #include "system/confidential-guest-support.h"
+#include "system/cpus.h"
 #include "system/gmem.h"
 #include "system/gmem-rdm.h"
 #include "system/ramblock.h"
@@ -35,6 +36,35 @@ OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(GmemReset, gmem_reset, GMEM_RESET,
                                           { TYPE_RESETTABLE_INTERFACE }, { })
 
 static bool gmem_launched;
+
+bool kvm_gmem_launch_private(hwaddr start, hwaddr size, Error **errp)
+{
+    GArray *sections = kvm_gmem_sections(start, size, true);
+    bool ok = true;
+
+    if (!sections) {
+        error_setg(errp, "guest memory [0x%" HWADDR_PRIx ", 0x%" HWADDR_PRIx
+                   ") cannot be made private: it is not aligned to pages, or "
+                   "not all of it is RAM; use firmware that fits the machine, "
+                   "or give the machine more memory", start, start + size);
+        return false;
+    }
+    for (guint i = 0; ok && i < sections->len; i++) {
+        MemoryRegionSection *section =
+            &g_array_index(sections, MemoryRegionSection, i);
+
+        ok = gmem_rdm_make_private(section->mr->ram_block->attributes->gmem,
+                                   section->offset_within_region,
+                                   int128_get64(section->size), errp);
+    }
+    kvm_gmem_sections_free(sections);
+    return ok;
+}
+
+bool kvm_gmem_make_all_private(ConfidentialGuestSupport *cgs, Error **errp)
+{
+    return gmem_rdm_make_all_private(errp);
+}
 
 /*
  * Devices get what is shared after the initial conversions: a page that is in
@@ -77,9 +107,15 @@ static void gmem_launch(void *opaque, bool running, RunState state)
  *
  * Where all will be private again, devices must not see it shared meanwhile;
  * and a container with a limit may be unable to map all of the guest.
+ *
+ * A guest that cannot be reset sees one all the same, before it runs.  TDX has
+ * handed its firmware over by then, and sharing that would destroy it.
  */
 static void gmem_reset_enter(Object *obj, ResetType type)
 {
+    if (!cpus_are_resettable()) {
+        return;
+    }
     kvm_gmem_drop_all();
     if (gmem_launched && current_machine->cgs->initial_private) {
         gmem_rdm_withdraw_all();

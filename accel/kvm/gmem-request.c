@@ -110,6 +110,32 @@ static int gmem_collect_sections(hwaddr start, hwaddr size, bool to_private,
     return 0;
 }
 
+void kvm_gmem_sections_free(GArray *sections)
+{
+    for (guint i = 0; i < sections->len; i++) {
+        memory_region_unref(g_array_index(sections, MemoryRegionSection,
+                                          i).mr);
+    }
+    g_array_unref(sections);
+}
+
+GArray *kvm_gmem_sections(hwaddr start, hwaddr size, bool to_private)
+{
+    uint64_t page_size = qemu_real_host_page_size();
+    GArray *sections;
+
+    if (!size || !QEMU_IS_ALIGNED(start, page_size) ||
+        !QEMU_IS_ALIGNED(size, page_size) || start + size <= start) {
+        return NULL;
+    }
+    sections = g_array_new(false, false, sizeof(MemoryRegionSection));
+    if (gmem_collect_sections(start, size, to_private, sections) < 0) {
+        kvm_gmem_sections_free(sections);
+        return NULL;
+    }
+    return sections;
+}
+
 static void gmem_request_free(GmemRequest *req)
 {
     if (!req) {
@@ -121,11 +147,7 @@ static void gmem_request_free(GmemRequest *req)
     }
     /* Progress is kept; what was withdrawn for nothing is given back. */
     gmem_job_free(req->job);
-    for (guint i = 0; i < req->sections->len; i++) {
-        memory_region_unref(g_array_index(req->sections, MemoryRegionSection,
-                                          i).mr);
-    }
-    g_array_unref(req->sections);
+    kvm_gmem_sections_free(req->sections);
     g_free(req);
 }
 
@@ -136,19 +158,18 @@ static int gmem_request_new(hwaddr start, hwaddr size, bool to_private,
                             GmemRequest **out)
 {
     ConfidentialGuestSupport *cgs = current_machine->cgs;
-    uint64_t page_size = qemu_real_host_page_size();
-    g_autoptr(GmemRequest) req = NULL;
-    int ret;
+    GArray *sections;
+    GmemRequest *req;
 
     trace_kvm_convert_memory(start, size, to_private ? "shared_to_private" :
                                                        "private_to_shared");
-    if (!size || !QEMU_IS_ALIGNED(start, page_size) ||
-        !QEMU_IS_ALIGNED(size, page_size) || start + size <= start) {
+    sections = kvm_gmem_sections(start, size, to_private);
+    if (!sections) {
         return -EINVAL;
     }
 
     req = g_new0(GmemRequest, 1);
-    req->sections = g_array_new(false, false, sizeof(MemoryRegionSection));
+    req->sections = sections;
     req->start = start;
     req->size = size;
     req->to_private = to_private;
@@ -156,11 +177,8 @@ static int gmem_request_new(hwaddr start, hwaddr size, bool to_private,
     if (cgs) {
         req->timeout_ns = (int64_t)cgs->convert_timeout * SCALE_MS;
     }
-    ret = gmem_collect_sections(start, size, to_private, req->sections);
-    if (ret == 0) {
-        *out = g_steal_pointer(&req);
-    }
-    return ret;
+    *out = req;
+    return 0;
 }
 
 /* The job of the section whose turn it is; NULL with @errp set */

@@ -154,6 +154,27 @@ void gmem_rdm_report(GmemJob *job, int err);
 bool gmem_rdm_launch_all(Error **errp);
 
 /**
+ * gmem_rdm_make_private: make a part of a RAM block private for the launch
+ * @rdm: a block that is not launched
+ * @offset, @size: bytes, page aligned
+ * @errp: where to store the error
+ *
+ * Waits for busy pages for some seconds.  The caller holds the BQL.
+ *
+ * Returns true; or false with @errp set, and what was converted stays so.
+ */
+bool gmem_rdm_make_private(GmemRdm *rdm, uint64_t offset, uint64_t size,
+                           Error **errp);
+
+/**
+ * gmem_rdm_make_all_private: the same for all that is shared of all RAM blocks
+ *
+ * Also what no guest address shows at the moment, and blocks that are not in
+ * the memory map yet: the state belongs to the page.
+ */
+bool gmem_rdm_make_all_private(Error **errp);
+
+/**
  * gmem_rdm_withdraw_all: take all memory from the listeners, as before launch
  *
  * For a reset of a guest whose memory starts private.  To be called with the

@@ -22,6 +22,7 @@
 typedef struct KVMState KVMState;
 typedef struct KVMMemoryListener KVMMemoryListener;
 typedef struct GmemRequest GmemRequest;
+typedef struct ConfidentialGuestSupport ConfidentialGuestSupport;
 
 /**
  * kvm_gmem_probe: choose the mode of this virtual machine
@@ -46,9 +47,39 @@ void kvm_gmem_probe(KVMState *s, MachineState *ms);
  * virtual machine runs for the first time, and at each reset: what the type of
  * the confidential guest wants private is converted, then devices learn what
  * is shared.  A reset first gives up pending requests and makes all memory
- * shared, so that the firmware can be written again.
+ * shared, so that the firmware can be written again; guests that cannot be
+ * reset are left alone, also by the reset that comes before they run, as a
+ * TDX guest is launched by then.
  */
 void kvm_gmem_launch_init(void);
+
+/**
+ * kvm_gmem_launch_private: make memory private that the launch hands over
+ * @start: guest physical address, a multiple of the host page size
+ * @size: bytes, a multiple of the host page size
+ * @errp: where to store the error
+ *
+ * For in-place mode, before the virtual machine runs for the first time: what
+ * was written through the host mapping is about to be measured, or encrypted,
+ * where it lies.  Devices are told nothing.  Pages that are in use in the host
+ * are waited for, but not as long as convert-timeout may say: nobody could end
+ * the wait.
+ *
+ * The caller holds the BQL.  Returns true; or false with @errp set, which
+ * names RAM block and range, and what was converted stays so.
+ */
+bool kvm_gmem_launch_private(hwaddr start, hwaddr size, Error **errp);
+
+/**
+ * kvm_gmem_make_all_private: make all memory private that is not yet
+ * @cgs: the confidential guest
+ * @errp: where to store the error
+ *
+ * What ConfidentialGuestSupportClass::convert_initial_memory() is for types
+ * whose memory starts private, once their launch has handed over what the guest
+ * starts with.  In-place mode; as kvm_gmem_launch_private() for the rest.
+ */
+bool kvm_gmem_make_all_private(ConfidentialGuestSupport *cgs, Error **errp);
 
 /**
  * kvm_gmem_before_plug: give memory that is about to be plugged the state that
@@ -228,6 +259,23 @@ int kvm_gmem_slot_added(RAMBlock *rb, uint64_t offset, hwaddr gpa,
  * kvm_gmem_slots_end: the new slots are there
  */
 void kvm_gmem_slots_end(void);
+
+/**
+ * kvm_gmem_sections: what RAM a range of guest addresses consists of
+ * @start: guest physical address
+ * @size: bytes
+ * @to_private: what the range is to be converted to
+ *
+ * Holes and MMIO are passed over on the way to shared memory; see
+ * kvm_gmem_convert_memory() for what is allowed.
+ *
+ * Returns an array of MemoryRegionSection in ascending order, each with a
+ * reference, for kvm_gmem_sections_free(); or NULL if the range is not aligned
+ * to pages of the host or cannot be converted.
+ */
+GArray *kvm_gmem_sections(hwaddr start, hwaddr size, bool to_private);
+
+void kvm_gmem_sections_free(GArray *sections);
 
 /**
  * kvm_gmem_convert_memory: convert a range of guest addresses

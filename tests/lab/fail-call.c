@@ -6,6 +6,7 @@
  *   24 MiB    KVM_CREATE_GUEST_MEMFD: ENOMEM
  *   28 MiB    mmap() of a file: ENOMEM
  *   36 MiB    fallocate() of a file of that size: ENOSPC
+ *   72 MiB    mmap() of a file: its first page stays in use, for good
  */
 #define _GNU_SOURCE
 /* With it, mmap and fallocate would be other names of mmap64 and fallocate64. */
@@ -14,16 +15,19 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define MIB             (1024ul * 1024)
 #define FAIL_CREATE     (24 * MIB)
 #define FAIL_MMAP       (28 * MIB)
 #define FAIL_FALLOCATE  (36 * MIB)
+#define HOLD_PAGE       (72 * MIB)
 
 /* The kernel's headers on the build machine may be older than guest_memfd. */
 struct create_guest_memfd {
@@ -49,13 +53,29 @@ int ioctl(int fd, unsigned long request, ...)
     return syscall(SYS_ioctl, fd, request, arg);
 }
 
+/* A pipe that nobody reads has a reference to the page. */
+static void hold(void *page)
+{
+    struct iovec v = { page, 4096 };
+    int p[2];
+
+    *(volatile char *)page = 0;
+    if (pipe(p) < 0 || vmsplice(p[1], &v, 1, 0) != (ssize_t)v.iov_len) {
+        dprintf(2, "fail-call.so cannot hold a page\n");
+    }
+}
+
 void *mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset)
 {
     if (fd >= 0 && size == FAIL_MMAP) {
         errno = ENOMEM;
         return MAP_FAILED;
     }
-    return (void *)syscall(SYS_mmap, addr, size, prot, flags, fd, offset);
+    addr = (void *)syscall(SYS_mmap, addr, size, prot, flags, fd, offset);
+    if (addr != MAP_FAILED && fd >= 0 && size == HOLD_PAGE) {
+        hold(addr);
+    }
+    return addr;
 }
 
 void *mmap64(void *addr, size_t size, int prot, int flags, int fd,

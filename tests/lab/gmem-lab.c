@@ -176,6 +176,23 @@ static void print_stderr(const Scenario *s, Vm *vm)
     }
 }
 
+/* What the personality heard last */
+static void print_calls(const Scenario *s, Vm *vm)
+{
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+    guint n;
+
+    if (!g_file_get_contents(vm->calls_path, &text, NULL, NULL)) {
+        return;
+    }
+    lines = g_strsplit(g_strchomp(text), "\n", -1);
+    n = g_strv_length(lines);
+    for (guint i = n > 12 ? n - 12 : 0; i < n; i++) {
+        printf("# %s: KVM: %s\n", s->name, lines[i]);
+    }
+}
+
 /*
  * The first line that matches, or NULL, and how many lines are besides that
  * the scenario does not allow.
@@ -387,6 +404,7 @@ static unsigned run_scenario(const Scenario *s, const LabPaths *paths,
     if (v.reported || opt_verbose) {
         printf("# %s: %s\n", s->name, vm->command);
         print_stderr(s, vm);
+        print_calls(s, vm);
     }
     vm_end(vm);
 out:

@@ -101,11 +101,13 @@ rm -f "$HANG"
 # -accel tcg: a KVM of the build machine may exist and yet run no guest.
 # loglevel=5: warnings and worse, which the check below looks for.
 # Two NUMA nodes; the CPUs are in the first one, which memory has no reason to leave.
+# 8000001f: sev-snp-guest wants a C-bit, 51, and a number of lost address bits, 1.
 # -nodefaults: the firmware waits half a minute for a default CD drive.
 # The IOMMU, and devices behind it that a scenario can assign to its guest (key
 # "assign").  split: the IOMMU remaps interrupts.  edu masks addresses to 28 bits
 # if it is not told otherwise.
-set -- -accel tcg,thread=multi -M q35,smm=off,kernel-irqchip=split -cpu max,+svm,+npt -smp 2 \
+set -- -accel tcg,thread=multi -M q35,smm=off,kernel-irqchip=split -smp 2 \
+    -cpu max,+svm,+npt,x-lab-cpuid-8000001f-ebx=0x73 \
     -m "$MEMORY" -nodefaults -L "$ROMS" -kernel "$KERNEL" -initrd "$WORK/initrd" \
     -no-reboot -display none \
     -object "memory-backend-ram,id=n0,size=$NODE" -numa node,cpus=0-1,memdev=n0 \

@@ -15,6 +15,8 @@ static const struct {
     { "set", offsetof(Scenario, set), "core full demo" },
     { "kernel", offsetof(Scenario, kernel), "ours base" },
     { "accel", offsetof(Scenario, accel), "kvm kvm,dirty-ring-size=4096 tcg" },
+    { "guest", offsetof(Scenario, guest), "sw-protected snp tdx" },
+    { "personality", offsetof(Scenario, personality), NULL },
     { "machine", offsetof(Scenario, machine), NULL },
     { "object", offsetof(Scenario, object), NULL },
     { "qemu", offsetof(Scenario, qemu), NULL },
@@ -108,6 +110,14 @@ static char *scenario_complete(Scenario *s)
         return g_strdup("\"expect = refuse\" and \"expect = die\" need "
                         "\"line = REGEX\"");
     }
+    if (g_str_equal(s->guest, "sw-protected")) {
+        if (s->personality) {
+            return g_strdup("\"personality\" needs \"guest = snp\" or "
+                            "\"guest = tdx\"");
+        }
+    } else if (!s->preload) {
+        s->preload = g_strdup("/lab/bin/personality.so");
+    }
     if (s->why && !s->mode) {
         return g_strdup("\"why = REGEX\" needs \"mode\"");
     }
@@ -131,6 +141,7 @@ static Scenario *scenario_new(const char *path)
     s->set = g_strdup("core");
     s->kernel = g_strdup("ours");
     s->accel = g_strdup("kvm");
+    s->guest = g_strdup("sw-protected");
     s->protected_vm = true;
     s->timeout = 120;
     return s;

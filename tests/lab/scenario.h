@@ -21,8 +21,10 @@ typedef struct Scenario {
     char *set;              /* "core", "full" or "demo" */
     char *kernel;           /* "ours" or "base" */
     char *accel;            /* "kvm" or "tcg" */
+    char *guest;            /* "sw-protected", "snp" or "tdx" */
+    char *personality;      /* words of PERSONALITY; may be NULL */
     char *machine;          /* appended to -machine; may be NULL */
-    char *object;           /* appended to the x86-sw-protected-vm object */
+    char *object;           /* appended to the confidential guest object */
     char *qemu;             /* further QEMU arguments, shell quoting */
     char *payload;          /* "test=NAME key=value..." */
     char *line;             /* regex that one line of QEMU's stderr matches */

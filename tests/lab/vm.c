@@ -58,6 +58,15 @@ static void add_f(GPtrArray *argv, const char *option, const char *f, ...)
     va_end(ap);
 }
 
+static const char *guest_object(const char *guest)
+{
+    if (g_str_equal(guest, "snp")) {
+        return "sev-snp-guest,id=cgs0,cbitpos=51,reduced-phys-bits=1";
+    }
+    return g_str_equal(guest, "tdx") ? "tdx-guest,id=cgs0"
+                                     : "x86-sw-protected-vm,id=cgs0";
+}
+
 static char **command_line(const Scenario *s, const LabPaths *paths,
                            const char *trace_path, char **error)
 {
@@ -73,7 +82,7 @@ static char **command_line(const Scenario *s, const LabPaths *paths,
           s->protected_vm ? ",confidential-guest-support=cgs0" : "",
           s->machine ? "," : "", s->machine ? s->machine : "");
     if (s->protected_vm) {
-        add_f(argv, "-object", "x86-sw-protected-vm,id=cgs0%s%s",
+        add_f(argv, "-object", "%s%s%s", guest_object(s->guest),
               s->object ? "," : "", s->object ? s->object : "");
     }
     if (kvm) {
@@ -128,8 +137,11 @@ static int listen_at(const char *dir, const char *name, char **error)
 }
 
 /* Start @argv with stdout and stderr in a pipe; it dies with us. */
-static bool spawn(Vm *vm, char **argv, const char *preload, char **error)
+static bool spawn(Vm *vm, char **argv, const Scenario *s, char **error)
 {
+    g_autofree char *personality =
+        g_strdup_printf("log=%s %s", vm->calls_path,
+                        s->personality ? s->personality : "");
     int out[2];
 
     if (pipe2(out, O_CLOEXEC) < 0) {
@@ -144,8 +156,9 @@ static bool spawn(Vm *vm, char **argv, const char *preload, char **error)
         dup2(null, 0);
         dup2(out[1], 1);
         dup2(out[1], 2);
-        if (preload) {
-            setenv("LD_PRELOAD", preload, 1);
+        if (s->preload) {
+            setenv("LD_PRELOAD", s->preload, 1);
+            setenv("PERSONALITY", personality, 1);
         }
         execv(argv[0], argv);
         dprintf(2, "%s: %s\n", argv[0], strerror(errno));
@@ -219,7 +232,9 @@ Vm *vm_start(const Scenario *s, const LabPaths *paths, char **error)
     vm->pidfd = vm->control = vm->tap = vm->monitor = vm->qmp = vm->errors = -1;
     vm->error_text = g_string_new(NULL);
     vm->trace_path = g_strdup_printf("%s/%s.trace", paths->work, s->name);
+    vm->calls_path = g_strdup_printf("%s/%s.calls", paths->work, s->name);
     unlink(vm->trace_path);
+    unlink(vm->calls_path);
     argv = command_line(s, paths, vm->trace_path, error);
     ok = argv != NULL && (!s->disk || make_disk(paths->work, s->disk, error));
     for (int i = 0; ok && i < CHANNELS; i++) {
@@ -228,7 +243,7 @@ Vm *vm_start(const Scenario *s, const LabPaths *paths, char **error)
     }
     if (ok) {
         vm->command = g_strjoinv(" ", argv);
-        ok = spawn(vm, argv, s->preload, error) &&
+        ok = spawn(vm, argv, s, error) &&
              accept_all(vm, listeners, s->timeout, error);
     }
     for (int i = 0; i < CHANNELS; i++) {
@@ -334,6 +349,7 @@ void vm_end(Vm *vm)
     close_fd(vm->pidfd);
     g_string_free(vm->error_text, TRUE);
     g_free(vm->trace_path);
+    g_free(vm->calls_path);
     g_free(vm->command);
     g_free(vm);
 }

@@ -34,6 +34,8 @@ extern const PayloadTest tests_access[];
 extern const PayloadTest tests_devices[];
 extern const PayloadTest tests_backend[];
 extern const PayloadTest tests_balloon[];
+extern const PayloadTest tests_cgs[];
+extern const PayloadTest tests_cgs_host[];
 extern const PayloadTest tests_other[];
 extern const PayloadTest tests_vfio[];
 extern const PayloadTest tests_plug[];

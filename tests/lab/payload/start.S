@@ -7,6 +7,7 @@
  * there is no stack.
  */
 #include "layout.h"
+#include "personality.h"
 
 #define ROM(sym) ((sym) - IMAGE_RAM + IMAGE_ROM)
 
@@ -43,6 +44,17 @@ start32:
     movl    %eax, %ss
     movl    %eax, %fs
     movl    %eax, %gs
+
+    /*
+     * In an SEV-SNP or TDX guest the launch has made the low window private,
+     * and it is to stay so.  Otherwise nobody answers at this port.
+     */
+    movl    $OP_WHO, %eax
+    movl    $PERSONALITY_PORT, %edx
+    outl    %eax, %dx
+    andl    $~0xff, %eax
+    cmpl    $OP_WHO_MAGIC, %eax
+    je      1f
 
     /*
      * Where memory starts private (one page for each state, as in plain

@@ -338,6 +338,7 @@ static void check_nodes(uint64_t gpa, unsigned node)
     fmt(want, sizeof(want), "n0=%u n1=%u none=0", node ? 0 : 256,
         node ? 256 : 0);
     check_convert(gpa, 128, true, 0);
+    check_convert(gpa + 128 * PAGE, 128, false, 0);
     fill(gpa, 256, node);
     check_convert(gpa, 128, false, 0);
     a = ask("nodes 0x%lx 256", gpa);
@@ -363,6 +364,7 @@ static void numa(void)
     step_end("second block: private and shared pages on node 0");
 
     step_begin();
+    check_convert(4096 * MIB, 256, false, 0);
     a = ask("nodes 0x%lx 256", 4096 * MIB);
     check(str_equal(a, "n0=128 n1=128 none=0"), "pages are at %s", a);
     step_end("prealloc=on interleaves");
