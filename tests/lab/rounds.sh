@@ -184,7 +184,8 @@ qtest guest-memfd-test 300 guest-memfd/kvm/no-vm-type'
 # kernel is under test.
 qemu_commands() {
     [ "$ROUNDS" != linux ] || return 0
-    printf '%s\ngmem-lab %s %s run scenarios/*.scn\n' "$QTESTS_HERE" "$SETS" "$1"
+    printf '%s\n%s\ngmem-lab %s %s run scenarios/*.scn\n' "$QTESTS_HERE" \
+        'personality-test /lab/bin/personality.so' "$SETS" "$1"
 }
 
 # shellcheck disable=SC2153 # KERNEL comes from lab.sh

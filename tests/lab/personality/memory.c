@@ -254,3 +254,17 @@ void memory_punch(GmemFile *f, uint64_t offset, uint64_t size)
         *page &= ~(PAGE_ADDED | PAGE_ACCEPTED);
     }
 }
+
+void memory_punch_mapping(uint64_t address, uint64_t size)
+{
+    for (unsigned i = 0; i < nr_slots; i++) {
+        const Slot *s = &slots[i];
+        uint64_t start = address > s->hva ? address : s->hva;
+        uint64_t end = address + size < s->hva + s->size ? address + size
+                                                         : s->hva + s->size;
+
+        if (s->file && s->file->map && start < end) {
+            memory_punch(s->file, start - s->hva + s->offset, end - start);
+        }
+    }
+}

@@ -133,6 +133,10 @@ static long create_vcpu(unsigned long id)
         free(v);
         return complain(EIO, "vCPU %lu is created before TDX_INIT_VM", id);
     }
+    if (vm.kind == VM_TDX && !vm.split_irqchip) {
+        free(v);
+        return complain(EINVAL, "a TDX guest needs a split irqchip");
+    }
     ret = raw_ioctl(vm.fd, KVM_CREATE_VCPU, (void *)id);
     log_call("KVM_CREATE_VCPU %lu", id);
     if (ret < 0 || ret >= FDS_MAX) {
@@ -219,6 +223,9 @@ static long enable_cap(struct kvm_enable_cap *c)
         }
         return ret;
     }
+    if (c->cap == KVM_CAP_SPLIT_IRQCHIP) {
+        vm.split_irqchip = true;
+    }
     return raw_ioctl(vm.fd, KVM_ENABLE_CAP, c);
 }
 
@@ -285,6 +292,10 @@ static long vcpu_call(Vcpu *v, unsigned long request, void *argument)
         (vm.kind == VM_TDX || vm.phase == PHASE_RUNNABLE)) {
         return complain(EINVAL, "registers of vCPU %lu are protected (ioctl "
                         "0x%lx)", v->id, request);
+    }
+    if (request == KVM_PRE_FAULT_MEMORY && vm.phase < PHASE_RUNNABLE) {
+        return complain(EOPNOTSUPP, "KVM_PRE_FAULT_MEMORY before the launch is "
+                        "finished");
     }
     return raw_ioctl(v->fd, request, argument);
 }
@@ -393,3 +404,16 @@ int fallocate(int fd, int mode, off_t offset, off_t size)
 
 int fallocate64(int fd, int mode, off_t offset, off_t size)
     __attribute__((alias("fallocate")));
+
+int madvise(void *address, size_t size, int advice)
+{
+    long ret = syscall(SYS_madvise, address, size, advice);
+
+    /* On a mapping of a guest_memfd it frees the pages, too. */
+    if (ret == 0 && advice == MADV_REMOVE) {
+        pthread_mutex_lock(&personality_lock);
+        memory_punch_mapping((uint64_t)address, size);
+        pthread_mutex_unlock(&personality_lock);
+    }
+    return ret;
+}

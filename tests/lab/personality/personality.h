@@ -83,7 +83,7 @@ typedef struct Vm {
     VmKind kind;
     VmPhase phase;
     bool in_place;          /* the kernel tracks private memory per file */
-    bool irqchip;
+    bool split_irqchip;
     unsigned long vcpu_id_limit;
 } Vm;
 
@@ -121,6 +121,11 @@ long complain(int error, const char *f, ...)
 
 /* --- memory.c: files, slots, states ----------------------------------------- */
 
+/*
+ * memory_add_file: a guest_memfd that KVM has made; memory_file: the one of a
+ * descriptor, or NULL; memory_set_slot: a slot that KVM has taken (size 0:
+ * deleted).
+ */
 void memory_add_file(int fd, uint64_t size, uint64_t flags);
 GmemFile *memory_file(int fd);
 void memory_set_slot(const struct kvm_userspace_memory_region2 *r);
@@ -145,6 +150,9 @@ void memory_set_attributes(const struct kvm_memory_attributes *a);
 void memory_set_attributes2(GmemFile *f,
                             const struct kvm_memory_attributes2 *a);
 void memory_punch(GmemFile *f, uint64_t offset, uint64_t size);
+
+/* memory_punch_mapping: the same, by an address of the VMM */
+void memory_punch_mapping(uint64_t address, uint64_t size);
 
 /* --- private.c: what is in private pages ------------------------------------ */
 
