@@ -47,8 +47,8 @@ selftest() {
         [ "$cases" -gt 0 ] || echo "ok 0 - selftest $name"
         verdict=pass
         skipped=$(grep -c -i -E '^ok .*# *skip' "$log")
-        # What a stress test did is a number of operations.
-        note=$(grep -i operations "$log" | tail -n 1 | sed 's/^# *//')
+        # What a stress test did.
+        note=$(sed -n 's/^# \(to private\|to shared\|EAGAIN\): /\1 /p' "$log" | paste -s -d ';')
         [ "$skipped" -eq 0 ] ||
             note="${note:+$note; }$skipped of $cases cases skipped: $(grep -m 1 -i -E '^ok .*# *skip' "$log" | sed 's/.*# *[Ss][Kk][Ii][Pp] *//')"
         ;;
