@@ -7,6 +7,7 @@
  *   28 MiB    mmap() of a file: ENOMEM
  *   36 MiB    fallocate() of a file of that size: ENOSPC
  *   72 MiB    mmap() of a file: its first page stays in use, for good
+ *   12 KiB    pread(), preadv(): after some time the file ends behind 1 KiB
  */
 #define _GNU_SOURCE
 /* With it, mmap and fallocate would be other names of mmap64 and fallocate64. */
@@ -21,6 +22,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MIB             (1024ul * 1024)
@@ -28,6 +30,8 @@
 #define FAIL_MMAP       (28 * MIB)
 #define FAIL_FALLOCATE  (36 * MIB)
 #define HOLD_PAGE       (72 * MIB)
+#define SHORT_READ      (12 * 1024ul)
+#define SHORT_ANSWER    1024ul
 
 /* The kernel's headers on the build machine may be older than guest_memfd. */
 struct create_guest_memfd {
@@ -94,3 +98,45 @@ int fallocate(int fd, int mode, off_t offset, off_t size)
 
 int fallocate64(int fd, int mode, off_t offset, off_t size)
     __attribute__((alias("fallocate")));
+
+/* Long enough for the buffer's pages to change their state meanwhile. */
+static void dawdle(void)
+{
+    struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
+
+    nanosleep(&pause, NULL);
+}
+
+ssize_t pread(int fd, void *buf, size_t size, off_t offset)
+{
+    switch (size) {
+    case SHORT_READ:
+        size = syscall(SYS_pread64, fd, buf, SHORT_ANSWER, offset);
+        dawdle();
+        return size;
+    case SHORT_READ - SHORT_ANSWER:
+        return 0;
+    default:
+        return syscall(SYS_pread64, fd, buf, size, offset);
+    }
+}
+
+ssize_t pread64(int fd, void *buf, size_t size, off_t offset)
+    __attribute__((alias("pread")));
+
+/* The system call takes the offset in two halves. */
+ssize_t preadv(int fd, const struct iovec *iov, int niov, off_t offset)
+{
+    size_t size = 0;
+
+    for (int i = 0; i < niov; i++) {
+        size += iov[i].iov_len;
+    }
+    if (size == SHORT_READ) {
+        return pread(fd, iov[0].iov_base, SHORT_ANSWER, offset);
+    }
+    return syscall(SYS_preadv, fd, iov, niov, offset, 0);
+}
+
+ssize_t preadv64(int fd, const struct iovec *iov, int niov, off_t offset)
+    __attribute__((alias("preadv")));

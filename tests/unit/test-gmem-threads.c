@@ -40,11 +40,20 @@ typedef struct Thread {
     unsigned timeouts;
 } Thread;
 
+/* Let others run, where the block's lock should keep them out */
+static void let_in(uint64_t offset)
+{
+    if (offset / PAGE % 4 == 0) {
+        g_usleep(20);
+    }
+}
+
 static int populate(GmemListener *l, uint64_t offset, uint64_t size)
 {
     ThreadListener *t = container_of(l, ThreadListener, l);
     uint64_t i;
 
+    let_in(offset);
     for (i = offset / PAGE; i < (offset + size) / PAGE; i++) {
         g_assert_false(t->has[i]);
         g_assert_false(t->k->priv[i]);
@@ -80,6 +89,7 @@ static void take_page(FakeKernel *k, uint64_t offset, uint64_t size,
     Shared *sh = k->hook_opaque;
     uint64_t i;
 
+    let_in(offset);
     for (i = offset / PAGE; i < (offset + size) / PAGE && to_private; i++) {
         g_assert_false(sh->steady.has[i]);
     }
@@ -321,10 +331,138 @@ static void test_hammer_dual(void)
     hammer(&fake_dual_ops);
 }
 
+/*
+ * What must wait until an attempt of somebody else is over.  The threads above
+ * meet in the middle of one only by chance.
+ */
+static void intrude_convert(GmemState *s, GmemListener *l)
+{
+    g_assert_cmpint(gmem_state_convert(s, PAGE, PAGE, true, 0, NULL, NULL), ==,
+                    0);
+}
+
+static void intrude_register(GmemState *s, GmemListener *l)
+{
+    g_assert_cmpint(gmem_state_register_listener(s, l), ==, 0);
+    gmem_state_unregister_listener(s, l);
+}
+
+static void intrude_hold(GmemState *s, GmemListener *l)
+{
+    gmem_state_hold(s);
+    gmem_state_release(s);
+}
+
+static void intrude_replay(GmemState *s, GmemListener *l)
+{
+    look_replay(s);
+}
+
+static void intrude_populated(GmemState *s, GmemListener *l)
+{
+    look_populated(s);
+}
+
+static void intrude_counts(GmemState *s, GmemListener *l)
+{
+    look_counts(s);
+}
+
+static void (*const intrusions[])(GmemState *s, GmemListener *l) = {
+    intrude_convert, intrude_register, intrude_hold, intrude_replay,
+    intrude_populated, intrude_counts,
+};
+
+typedef struct Intruder {
+    GmemState *s;
+    FakeKernel *k;
+    ThreadListener own;
+    void (*intrude)(GmemState *s, GmemListener *l);
+    GThread *thread;
+    gint done;
+} Intruder;
+
+static gpointer intruder(gpointer opaque)
+{
+    Intruder *in = opaque;
+
+    in->intrude(in->s, &in->own.l);
+    g_atomic_int_set(&in->done, 1);
+    return NULL;
+}
+
+/* A thread that is not kept out would be done long before */
+static void let_intrude(Intruder *in)
+{
+    if (!in->thread) {
+        in->thread = g_thread_new("intruder", intruder, in);
+        g_usleep(50 * 1000);
+        g_assert_false(g_atomic_int_get(&in->done));
+    }
+}
+
+/* In the middle of an attempt: the listeners are told, nothing is recorded */
+static void intrude_call(FakeKernel *k, uint64_t offset, uint64_t size,
+                         bool to_private)
+{
+    let_intrude(k->hook_opaque);
+}
+
+static int intrude_populate(GmemListener *l, uint64_t offset, uint64_t size)
+{
+    ThreadListener *t = container_of(l, ThreadListener, l);
+
+    let_intrude(t->k->hook_opaque);
+    return populate(l, offset, size);
+}
+
+static void keep_out(const GmemConvertOps *ops, bool registering,
+                     void (*intrude)(GmemState *s, GmemListener *l))
+{
+    g_autofree ThreadListener *steady = g_new(ThreadListener, 1);
+    g_autofree Intruder *in = g_new0(Intruder, 1);
+
+    in->k = fake_new(PAGES, false);
+    in->k->threads = true;
+    in->k->hook_opaque = in;
+    in->intrude = intrude;
+    in->s = gmem_state_new("ram0", PAGES * PAGE, PAGE, true, ops, in->k);
+    listener_init(steady, in->k);
+    listener_init(&in->own, in->k);
+    g_assert_cmpint(gmem_state_launch(in->s), ==, 0);
+    if (registering) {
+        steady->l.populate = intrude_populate;
+    }
+    g_assert_cmpint(gmem_state_register_listener(in->s, &steady->l), ==, 0);
+    if (!registering) {
+        in->k->hook = intrude_call;
+        g_assert_cmpint(gmem_state_convert(in->s, 0, PAGE, true, 0, NULL, NULL),
+                        ==, 0);
+    }
+    g_thread_join(in->thread);
+    g_assert_true(g_atomic_int_get(&in->done));
+    gmem_state_unregister_listener(in->s, &steady->l);
+    gmem_state_free(in->s);
+    fake_free(in->k);
+}
+
+static void test_keep_out(gconstpointer ops)
+{
+    unsigned i;
+
+    for (i = 0; i < G_N_ELEMENTS(intrusions); i++) {
+        keep_out(ops, false, intrusions[i]);
+        keep_out(ops, true, intrusions[i]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/gmem-threads/hammer", test_hammer);
     g_test_add_func("/gmem-threads/hammer-dual", test_hammer_dual);
+    g_test_add_data_func("/gmem-threads/keep-out", &fake_ops, test_keep_out);
+    g_test_add_data_func("/gmem-threads/keep-out-dual", &fake_dual_ops,
+                         test_keep_out);
     return g_test_run();
 }

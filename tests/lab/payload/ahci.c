@@ -73,7 +73,10 @@ static DiskAnswer io(bool write, uint32_t sector, uint64_t gpa, uint32_t bytes)
     volatile uint32_t *fis = (volatile uint32_t *)table;
     volatile uint32_t *prd = (volatile uint32_t *)(table + PRDT);
 
-    header[0] = HEADER_FIS_LEN | (write ? HEADER_WRITE : 0) | 1u << 16;
+    uint32_t first = param("prds", 1) > 1 && bytes > PAGE ? PAGE : bytes;
+
+    header[0] = HEADER_FIS_LEN | (write ? HEADER_WRITE : 0) |
+                (first < bytes ? 2u : 1u) << 16;
     header[1] = 0;
     header[2] = table;
     header[3] = table >> 32;
@@ -84,7 +87,12 @@ static DiskAnswer io(bool write, uint32_t sector, uint64_t gpa, uint32_t bytes)
     prd[0] = gpa;
     prd[1] = gpa >> 32;
     prd[2] = 0;
-    prd[3] = bytes - 1;
+    prd[3] = first - 1;
+    gpa += first;
+    prd[4] = gpa;
+    prd[5] = gpa >> 32;
+    prd[6] = 0;
+    prd[7] = bytes - first - 1;
     mmio_write(PORT(CI), 1);
     for (unsigned i = 0; i < DEVICE_WAIT; i++) {
         if (mmio_read(PORT(IS)) & IS_TFES) {
