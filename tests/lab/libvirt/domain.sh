@@ -47,13 +47,15 @@ watch_events() {
 
 saw() { [ "$(events "$1")" -ge 1 ]; }
 
-# domain_start NAME MODE: sets PID
+# domain_start NAME MODE: sets PID.  From /tmp/NAME.xml, if there is one.
 domain_start() {
-    mkfifo "/tmp/$1.in" "/tmp/$1.out"
+    local file="/tmp/$1.xml"
+    [ -f "$file" ] || file=$HERE/$1.xml
+    make_pipe "$1"
     : >"/tmp/$1.tap"
     # Both ways at once: opening never waits for the other side.
     exec 3<>"/tmp/$1.out" 4<>"/tmp/$1.in"
-    if ! virsh create --validate "$HERE/$1.xml" >/tmp/create 2>&1; then
+    if ! virsh create --validate "$file" >/tmp/create 2>&1; then
         fail "$1: virsh create" /tmp/create
         return 1
     fi
@@ -65,22 +67,33 @@ domain_start() {
     test_it "$1: and so says the text monitor" /tmp/hmp grep -q "$2" /tmp/hmp
 }
 
-# What the guest has made private is so for the kernel and for the monitor.  FD: the
-# file with the first of these pages.
-domain_converts() {
-    local bytes
-    request private || { fail "$1: the guest converts memory: $REQUEST" "/tmp/$1.tap"; return 1; }
+# mixed: the file of the process that has pages in both states; there is one with
+# the first of the guest's 512 pages while they are not as the rest.
+mixed() {
+    sed -n 's/^fd \([0-9]*\) .* \(S[0-9]*P\|P[0-9]*S\)[SP0-9]*$/\1/p' /tmp/probe | head -n 1
+}
+
+# kernel_has NAME RUNS: what the kernel says of the pages, asked page by page
+kernel_has() {
     gmem-probe "$PID" >/tmp/probe 2>&1
-    FD=$(sed -n 's/^fd \([0-9]*\) .* S[0-9]*P[0-9S]*$/\1/p' /tmp/probe | head -n 1)
     test_it "$1: the kernel has $2" /tmp/probe grep -q "$2" /tmp/probe
-    gmem "$1" >/tmp/gmem
-    bytes=$(total "$1" private)
-    test_it "$1: query-guest-memfd through virsh: $bytes bytes are private" /tmp/gmem [ "$bytes" -eq 2097152 ]
+    FD=${FD:-$(mixed)}
+}
+
+# What the guest asked for is so for the kernel and for the monitor.  FD: see mixed.
+domain_converts() {
+    local before after
+    FD=
+    request shared || { fail "$1: the guest comes up: $REQUEST" "/tmp/$1.tap"; return 1; }
+    before=$(total "$1" private)
+    kernel_has "$1" "$2"
     answer
-    request shared || { fail "$1: the guest converts memory back: $REQUEST" "/tmp/$1.tap"; return 1; }
-    gmem-probe "$PID" >/tmp/probe 2>&1
-    bytes=$(total "$1" private)
-    test_it "$1: all is shared again" /tmp/probe eval "[ $bytes -eq 0 ] && ! grep -q P /tmp/probe"
+    request private || { fail "$1: the guest converts memory: $REQUEST" "/tmp/$1.tap"; return 1; }
+    gmem "$1" >/tmp/gmem
+    after=$(total "$1" private)
+    test_it "$1: query-guest-memfd through virsh: from $before private bytes to $after" \
+        /tmp/gmem [ "$((after - before))" -eq 2097152 ]
+    kernel_has "$1" "$3"
     answer
     [ -n "$FD" ]
 }
@@ -107,8 +120,7 @@ domain_busy() {
     test_it "$1: and so the events say" /tmp/events wait_for 60 saw converted
     kill $EVENTS
     wait $EVENTS 2>/dev/null
-    gmem-probe "$PID" >/tmp/probe 2>&1
-    test_it "$1: the kernel has $2" /tmp/probe grep -q "$2" /tmp/probe
+    kernel_has "$1" "$2"
     answer
 }
 
@@ -118,8 +130,7 @@ domain_refuses() {
         fail "$1: virsh save is refused"
         return
     fi
-    test_it "$1: virsh save is refused: private memory cannot be migrated" /tmp/refused \
-        grep -q 'private memory cannot be migrated' /tmp/refused
+    test_it "$1: virsh save is refused: $2" /tmp/refused grep -q "$2" /tmp/refused
     test_it "$1: and the guest goes on" /tmp/refused wait_for 60 state_is "$1" running
 }
 
@@ -143,12 +154,13 @@ domain_destroy() {
     test_it "$1: libvirt does not have it any more" /tmp/list eval "! grep -q '^$1\$' /tmp/list"
 }
 
-# domain NAME MODE RUNS: the story of one domain; RUNS: the states of its pages
-# while 512 are private
+# domain NAME MODE SHARED PRIVATE REFUSED: the story of one domain.  SHARED, PRIVATE:
+# what the kernel says of its pages while 512 are in this state; REFUSED: why it cannot
+# be saved
 domain() {
     local log="/var/log/libvirt/qemu/$1.log"
-    if domain_start "$1" "$2" && domain_converts "$1" "$3" && domain_busy "$1" "$3"; then
-        domain_refuses "$1"
+    if domain_start "$1" "$2" && domain_converts "$1" "$3" "$4" && domain_busy "$1" "$4"; then
+        domain_refuses "$1" "$5"
         domain_destroy "$1"
     fi
     virsh destroy "$1" >/dev/null 2>&1 || true
@@ -157,7 +169,8 @@ domain() {
     # The last step ends with the domain.
     test_it "$1: the guest's own checks" "/tmp/$1.tap" \
         eval "[ \$(grep -c '^ok' /tmp/$1.tap) -eq 2 ] && ! grep -q '^not ok' /tmp/$1.tap"
-    # libvirt ends QEMU by a signal; other lines of QEMU would be messages.
-    grep 'qemu-system-x86_64: ' "$log" | grep -v 'terminating on signal' >/tmp/said
+    # libvirt ends QEMU by a signal; other lines of QEMU, and of the personality,
+    # would be messages.
+    grep -E 'qemu-system-x86_64: |personality: ' "$log" | grep -v 'terminating on signal' >/tmp/said
     test_it "$1: QEMU has said nothing" /tmp/said [ ! -s /tmp/said ]
 }

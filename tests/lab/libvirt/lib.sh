@@ -73,3 +73,9 @@ total() {
 }
 
 state_is() { [ "$(virsh domstate "$1" 2>/dev/null)" = "$2" ]; }
+
+# make_pipe NAME: what the first serial port of the domain is connected with
+make_pipe() {
+    rm -f "/tmp/$1.in" "/tmp/$1.out"
+    mkfifo "/tmp/$1.in" "/tmp/$1.out"
+}

@@ -3,7 +3,6 @@
 #
 # libvirt with our QEMU, in the emulated host; prints TAP.
 set -u
-SNP_REFUSED='vm-type SEV-SNP not supported by KVM'
 # shellcheck source=tests/lab/libvirt/lib.sh
 . /lab/libvirt/lib.sh
 # shellcheck source=tests/lab/libvirt/argv.sh
@@ -20,9 +19,10 @@ fi
 pass "libvirtd starts: $(virsh version --daemon | sed -n 's/^Running against daemon: //p'), no other daemon"
 
 capabilities
-domain ram in-place P512
-domain numa in-place P256
-domain pflash in-place P512
+saved='private memory cannot be migrated'
+domain ram in-place ' S65536$' ' S16384P512S48640$' "$saved"
+domain numa in-place ' S32768$' ' S32512P256$' "$saved"
+domain pflash in-place ' S65536$' ' S16384P512S48640$' "$saved"
 
 if virsh create "$HERE"/refuse-file.xml >/tmp/refuse 2>&1; then
     fail "memory-backend-file is refused"
@@ -42,6 +42,13 @@ if pretend_snp >/tmp/daemon 2>&1; then
     for name in snp-plain snp-memfd snp-numa; do
         snp_start $name
     done
+    saved='Migration is not implemented'
+    snp_personality snp-plain
+    domain snp-plain in-place ' P16384S512P48640$' ' P65536$' "$saved"
+    snp_personality snp-memfd convert-in-place=on
+    domain snp-memfd in-place ' P16384S512P48640$' ' P65536$' "$saved"
+    snp_personality snp-numa
+    domain snp-numa in-place ' P32512S256$' ' P32768$' "$saved"
 else
     fail "libvirtd starts again" /tmp/daemon
 fi
