@@ -147,6 +147,7 @@ if [ -n "$full" ]; then
     ensure_linux_noattr
     ensure_linux_base
     ensure_linux_debug
+    ensure_libvirt
     lab full
     part test-property "unit tests, many random schedules" "$BUILD/host/tests/unit/test-gmem-property" --rounds=200000
     ensure_host_tsan

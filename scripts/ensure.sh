@@ -235,6 +235,17 @@ ensure_linux_base() {
     ensure_linux_variant linux-base "building Linux without our series" "$base" "$ROOT/tests/lab/kernel.config"
 }
 
+# Unpacked for the emulated host, whether or not this machine has one installed.
+ensure_libvirt() {
+    local stamp
+    stamp=$(stamp_of libvirt "$SCRIPTS/libvirt.sh") || exit 1
+    if stamp_ok libvirt "$stamp" && [ -e "$BUILD/libvirt-root/version" ]; then return 0; fi
+    # shellcheck disable=SC2034 # for step
+    STEP_HINT="see that the machine has network and that 'apt-get update' works, then call the same command again"
+    step libvirt "fetching libvirt for the emulated host" - "$SCRIPTS/libvirt.sh"
+    stamp_set libvirt "$stamp"
+}
+
 ensure_lab() {
     KERNEL=$(linux_image linux)
     KERNEL_NOATTR=$(linux_image linux-noattr)

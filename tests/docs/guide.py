@@ -8,9 +8,10 @@ usage: guide.py [ROOT]            compare with the sources
 docs/user-guide.rst: each message of the sections "Troubleshooting" and each
 option is in our sources.
 docs/operations.rst: all trace points and counters are there, and no others.
-These two and docs/limits.rst: each test that is named exists (lists of names in
+docs/libvirt.rst: its XML is in the domains of tests/lab/libvirt.
+The first two and docs/limits.rst: each test that is named exists (lists of names in
 parentheses, behind "lab:", in the last column of the table of limits.rst), and
-no page has more than 250 lines.
+none of these pages has more than 250 lines.
 
 --run: the commands for a machine without KVM as they are; the command lines of
 guests with -accel tcg, which must be refused for that and not for an option.
@@ -145,6 +146,17 @@ def check_counters(root, page):
            f"not there: {named - members}; not in the table: {members - named}")
 
 
+def check_xml(root, page):
+    """Each snippet is, but for the white space, part of a domain that is tried."""
+    domains = [" ".join(p.read_text().split())
+               for p in (root / "tests/lab/libvirt").glob("*.xml")]
+    snippets = re.findall(r"^\.\. code-block:: xml\n\n((?:  .*\n)+)", page, re.M)
+    for text in snippets:
+        result(any(" ".join(text.split()) in d for d in domains),
+               f"libvirt: {text.split()[0]} was tried", f"in no domain: {text}")
+    result(len(snippets) > 5, "libvirt: the page has XML", f"only {len(snippets)}")
+
+
 def blocks(page):
     """The literal blocks of a page"""
     for block in re.findall(r"::\n\n((?:  .*\n|\n)+)", page):
@@ -194,6 +206,10 @@ def main():
         check_units(root, name, page)
         lines = page.count("\n")
         result(lines <= 250, f"{name}: {lines} lines", "a page has 250 lines at most")
+    libvirt = (root / "docs/libvirt.rst").read_text()
+    lines = libvirt.count("\n")
+    result(lines <= 250, f"libvirt: {lines} lines", "a page has 250 lines at most")
+    check_xml(root, libvirt)
     check_options(root, pages["user-guide"])
     check_traces(root, pages["operations"])
     check_counters(root, pages["operations"])

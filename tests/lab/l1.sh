@@ -11,6 +11,7 @@
 #   --limit SECONDS time limit for everything (600)
 #   --memory SIZE   of the emulated host (4G)
 #   --file PATH     put PATH into /lab/files of the emulated host; repeatable
+#   --archive FILE  a second root file system (cpio, gzip) on top of the first
 #   --quiet         do not print the command's output, only log it
 #
 # Environment: BUILD; QEMU and ROMS may point elsewhere.
@@ -26,7 +27,7 @@ set -eu
 QEMU=${QEMU:-$BUILD/qemu-build/qemu-system-x86_64}
 ROMS=${ROMS:-$BUILD/roms}
 LOGS=$BUILD/log
-KERNEL='' INITRD='' NAME='' APPEND='' LIMIT=600 MEMORY=4G FILES='' QUIET=0 SHELL_MODE=0
+KERNEL='' INITRD='' NAME='' APPEND='' LIMIT=600 MEMORY=4G FILES='' ARCHIVE='' QUIET=0 SHELL_MODE=0
 
 fail() {
     code=$1
@@ -44,6 +45,7 @@ while [ $# -gt 0 ]; do
     --limit) LIMIT=$2; shift 2 ;;
     --memory) MEMORY=$2; shift 2 ;;
     --file) FILES="$FILES $2"; shift 2 ;;
+    --archive) ARCHIVE=$2; shift 2 ;;
     --quiet) QUIET=1; shift ;;
     --shell) SHELL_MODE=1; NAME=${NAME:-lab-shell}; shift ;;
     --) shift; break ;;
@@ -53,6 +55,7 @@ while [ $# -gt 0 ]; do
 done
 [ -f "$KERNEL" ] || fail 100 "no kernel at \"$KERNEL\"; ./run build linux makes it"
 [ -f "$INITRD" ] || fail 100 "no initramfs at \"$INITRD\""
+[ -z "$ARCHIVE" ] || [ -f "$ARCHIVE" ] || fail 100 "no archive at \"$ARCHIVE\""
 [ -x "$QEMU" ] || fail 100 "no QEMU at \"$QEMU\"; ./run build qemu makes it"
 case $MEMORY in
 *[!0-9G]* | *G*G | G) fail 100 "--memory takes a number of GiB, like 4G" ;;
@@ -80,7 +83,7 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The second archive: the command, so that the big one need not be repacked.
+# The last archive: the command, so that the big one need not be repacked.
 mkdir -p "$WORK/tree/lab/files"
 if [ "$SHELL_MODE" = 1 ]; then
     touch "$WORK/tree/lab/shell"
@@ -92,8 +95,8 @@ for f in $FILES; do
 done
 (cd "$WORK/tree" && find . | cpio -o -H newc -R 0:0 2>/dev/null) |
     gzip -1 >"$WORK/command.gz"
-# Both compressed: a plain archive would have to start at a multiple of four.
-cat "$INITRD" "$WORK/command.gz" >"$WORK/initrd"
+# All compressed: a plain archive would have to start at a multiple of four.
+cat "$INITRD" ${ARCHIVE:+"$ARCHIVE"} "$WORK/command.gz" >"$WORK/initrd"
 
 : >"$CONSOLE"
 : >"$OUTPUT"

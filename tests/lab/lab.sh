@@ -11,6 +11,7 @@
 #                              linux: only the kernel's selftests; noattr, debug:
 #                              only those in this kernel; SECONDS of stress test
 #                              in the debug kernel (600)
+#   lab.sh libvirt             domains of libvirt; TAP
 #   lab.sh run [--off] [--limit SECONDS] [--param NAME=VALUE]... FILE...
 #                              some scenarios, with every request printed; --param:
 #                              a parameter of their payload
@@ -18,7 +19,8 @@
 # Environment: BUILD (absolute path of build/), ROOT (checkout), KERNEL (bzImage
 # with our series), KERNEL_NOATTR, KERNEL_DEBUG (its variants), KERNEL_BASE
 # (without the series).
-# QEMU, QTESTS, LAB_BIN, ROMS, SELFTESTS override what is looked for in BUILD.
+# QEMU, QTESTS, LAB_BIN, ROMS, SELFTESTS, LIBVIRT_ROOT override what is looked for
+# in BUILD.
 set -eu
 
 ROOT=${ROOT:-$(cd "$(dirname "$0")/../.." && pwd -P)}
@@ -32,6 +34,7 @@ export ROOT BUILD
 
 LAB=$ROOT/tests/lab
 INITRD=$BUILD/lab/initramfs.gz
+LIBVIRT=$BUILD/lab/libvirt.gz
 LOGS=$BUILD/log
 PARAMETER=kvm.gmem_in_place_conversion
 START=$(date +%s)
@@ -46,6 +49,10 @@ elapsed() {
 build() {
     mkdir -p "$BUILD/lab" "$LOGS"
     "$LAB/initramfs.sh" "$INITRD"
+}
+
+build_libvirt() {
+    "$LAB/libvirt-root.sh" "$LIBVIRT"
 }
 
 # boot LOG LIMIT APPEND COMMAND [l1.sh option...]
@@ -90,6 +97,11 @@ test)
     build
     test_all "$rounds"
     ;;
+libvirt)
+    build
+    build_libvirt
+    test_libvirt
+    ;;
 run)
     value=1 limit=900 params=''
     while [ $# -gt 0 ]; do
@@ -115,7 +127,7 @@ run)
     boot lab-run "$limit" "$PARAMETER=$value" "gmem-lab -v $params run $names" $options
     ;;
 *)
-    say_to_user "usage: lab.sh build|demo|shell|test [core|full|linux|noattr|debug]|run [OPTION...] FILE..."
+    say_to_user "usage: lab.sh build|demo|shell|test [core|full|linux|noattr|debug]|libvirt|run [OPTION...] FILE..."
     exit 2
     ;;
 esac

@@ -237,6 +237,23 @@ round_base() {
         "$(qemu_commands "--kernel base")"
 }
 
+round_libvirt() {
+    if ! build_libvirt >"$LOGS/lab-libvirt-root.log" 2>&1; then
+        result fail "libvirt: $(tail -n 1 "$LOGS/lab-libvirt-root.log")"
+        return
+    fi
+    round lab-libvirt "libvirt: domains, command lines" "$KERNEL" 1800 "$PARAMETER=1" \
+        "sh libvirt/run.sh" --archive "$LIBVIRT"
+}
+
+# test_libvirt: only this round
+test_libvirt() {
+    mkdir -p "$LOGS"
+    round_libvirt
+    echo "1..$NUMBER"
+    [ "$FAILED" -eq 0 ]
+}
+
 # What the kernel reports fails a round, even if the command is content and the
 # report has not the level for the console.
 round_report() {
@@ -289,6 +306,7 @@ test_all() {
         round_hang
         round_noattr
         round_base
+        round_libvirt
         round_debug
         ;;
     linux)
