@@ -1,12 +1,34 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Builds build/qemu in build/qemu-build.  ninja itself knows what has changed.
+# build-qemu.sh [qemu]   build/qemu -> build/qemu-build, for the lab
+# build-qemu.sh base     the QEMU that we extend, as it was released
+#                        -> build/qemu-base/qemu-build
+#
+# ninja itself knows what has changed.
 set -eu
 . "$(dirname "$0")/lib.sh"
+. "$SCRIPTS/git.sh"
 
+variant=${1:-qemu}
 TREE=${TREE:-$BUILD/qemu}
-OUT=${OUT:-$BUILD/qemu-build}
+case $variant in
+qemu) OUT=${OUT:-$BUILD/qemu-build} ;;
+base)
+    # A source without firmware blobs is built with the distribution's patches.
+    base=$(git -C "$TREE" rev-parse -q --verify 'gmem-distro^{commit}' ||
+        git -C "$TREE" rev-parse 'gmem-base^{commit}')
+    # The same path from the one to the other: ccache knows what we did not touch.
+    OUT=$BUILD/qemu-base/qemu-build
+    if [ "$(git -C "$BUILD/qemu-base/qemu" rev-parse HEAD 2>/dev/null)" != "$base" ]; then
+        rm -rf "$BUILD/qemu-base/qemu"
+        git -C "$TREE" worktree prune
+        git -C "$TREE" worktree add -q --detach "$BUILD/qemu-base/qemu" "$base"
+    fi
+    TREE=$BUILD/qemu-base/qemu
+    ;;
+*) die "usage: build-qemu.sh [qemu|base]" ;;
+esac
 
 # Only what the lab needs: the build takes minutes, not an hour.
 set -- --python=/usr/bin/python3 --target-list=x86_64-softmmu \

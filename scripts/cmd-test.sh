@@ -128,6 +128,7 @@ part test-docs "documentation table" "$ROOT/tests/queue/touched-files.sh"
 part test-guide "pages for users" "$ROOT/tests/docs/guide.py"
 part test-uapi "kernel header" "$ROOT/tests/queue/uapi-header.sh"
 part test-kernel-log "check of kernel logs" "$ROOT/tests/lab/kernel-log-test.sh"
+part test-kvm-trace "comparison of calls to KVM" "$ROOT/tests/lab/kvm-trace-test.py"
 
 ensure_tree qemu
 part test-queue-qemu "queue of QEMU" "$SCRIPTS/queue.sh" check qemu
@@ -148,6 +149,7 @@ if [ -n "$full" ]; then
     ensure_linux_base
     ensure_linux_debug
     ensure_libvirt
+    ensure_qemu_base
     lab full
     part test-property "unit tests, many random schedules" "$BUILD/host/tests/unit/test-gmem-property" --rounds=200000
     ensure_host_tsan

@@ -158,6 +158,12 @@ ensure_qemu() {
     ensure_roms
 }
 
+# Without our patches: what it does, ours must do where nothing is in place.
+ensure_qemu_base() {
+    ensure_tree qemu
+    step build-qemu-base "building QEMU without our patches" ninja "$SCRIPTS/build-qemu.sh" base
+}
+
 ensure_host() {
     ensure_tree qemu
     step build-host "building library, tests and tools" ninja "$SCRIPTS/build-host.sh" host

@@ -39,7 +39,7 @@ static const GOptionEntry options[] = {
     { "parameter", 0, 0, G_OPTION_ARG_STRING, &opt_parameter,
       "run scenarios for kvm.gmem_in_place_conversion on or off only", "on|off" },
     { "set", 0, 0, G_OPTION_ARG_STRING, &opt_set,
-      "run scenarios of this set only", "core|full|demo" },
+      "run scenarios of this set only", "core|full|trace|demo" },
     { "kernel", 0, 0, G_OPTION_ARG_STRING, &opt_kernel,
       "run scenarios for this kernel only", "ours|base" },
     { "param", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt_params,

@@ -28,7 +28,8 @@ fi
 for f in "$QEMU" "$QTESTS/guest-memfd-test" "$LAB_BIN/gmem-lab" "$LAB_BIN/gmem-pin" \
     "$LAB_BIN/gmem-probe" "$LAB_BIN/emulator" "$LAB_BIN/guard-malloc.so" \
     "$LAB_BIN/fail-call.so" "$LAB_BIN/kvm-silent.so" "$LAB_BIN/kvm-boasts.so" \
-    "$LAB_BIN/personality.so" "$LAB_BIN/personality-test" "$LAB_BIN/payload.bin"; do
+    "$LAB_BIN/personality.so" "$LAB_BIN/personality-test" "$LAB_BIN/kvm-trace.so" \
+    "$LAB_BIN/payload.bin"; do
     [ -f "$f" ] || fail "$f is missing; ./run build makes it"
 done
 [ -f "$ROMS/kvmvapic.bin" ] || fail "$ROMS has no kvmvapic.bin; ./run build fetches it"
@@ -43,7 +44,7 @@ selftests() {
 inputs() {
     echo "$QEMU $QTESTS/guest-memfd-test $LAB_BIN/gmem-lab $LAB_BIN/gmem-pin $LAB_BIN/gmem-probe"
     echo "$LAB_BIN/emulator $LAB_BIN/guard-malloc.so $LAB_BIN/fail-call.so $LAB_BIN/kvm-silent.so $LAB_BIN/kvm-boasts.so"
-    echo "$LAB_BIN/personality.so $LAB_BIN/personality-test"
+    echo "$LAB_BIN/personality.so $LAB_BIN/personality-test $LAB_BIN/kvm-trace.so"
     echo "$LAB_BIN/payload.bin $LAB/init $LAB/selftest.sh $LAB/qtest.sh"
     echo "$LAB/initramfs.sh $BUSYBOX"
     selftests
@@ -68,7 +69,8 @@ cp "$LAB_BIN/payload.bin" "$LAB/selftest.sh" "$LAB/qtest.sh" "$TREE/lab/"
 cp "$LAB_BIN/gmem-lab" "$LAB_BIN/gmem-pin" "$LAB_BIN/gmem-probe" \
     "$LAB_BIN/emulator" "$LAB_BIN/guard-malloc.so" "$LAB_BIN/kvm-silent.so" \
     "$LAB_BIN/fail-call.so" "$LAB_BIN/kvm-boasts.so" \
-    "$LAB_BIN/personality.so" "$LAB_BIN/personality-test" "$TREE/lab/bin/"
+    "$LAB_BIN/personality.so" "$LAB_BIN/personality-test" "$LAB_BIN/kvm-trace.so" \
+    "$TREE/lab/bin/"
 # Symbols triple the size of the archive, which the emulated CPU unpacks.
 strip -o "$TREE/lab/bin/qemu-system-x86_64" "$QEMU"
 strip -o "$TREE/lab/bin/guest-memfd-test" "$QTESTS/guest-memfd-test"

@@ -18,7 +18,7 @@
 #
 # Environment: BUILD (absolute path of build/), ROOT (checkout), KERNEL (bzImage
 # with our series), KERNEL_NOATTR, KERNEL_DEBUG (its variants), KERNEL_BASE
-# (without the series).
+# (without the series), QEMU_BASE (QEMU without our patches).
 # QEMU, QTESTS, LAB_BIN, ROMS, SELFTESTS, LIBVIRT_ROOT override what is looked for
 # in BUILD.
 set -eu
@@ -29,6 +29,7 @@ KERNEL=${KERNEL:-$BUILD/linux-build/arch/x86/boot/bzImage}
 KERNEL_NOATTR=${KERNEL_NOATTR:-$BUILD/linux-noattr-build/arch/x86/boot/bzImage}
 KERNEL_DEBUG=${KERNEL_DEBUG:-$BUILD/linux-debug-build/arch/x86/boot/bzImage}
 KERNEL_BASE=${KERNEL_BASE:-$BUILD/linux-base-build/arch/x86/boot/bzImage}
+QEMU_BASE=${QEMU_BASE:-$BUILD/qemu-base/qemu-build/qemu-system-x86_64}
 STRESS=600
 export ROOT BUILD
 

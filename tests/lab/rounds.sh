@@ -234,7 +234,41 @@ round_debug() {
 
 round_base() {
     round lab-base "unpatched kernel: qtest and scenarios" "$KERNEL_BASE" 900 '' \
-        "$(qemu_commands "--kernel base")"
+        "$(qemu_commands "--set full --kernel base")"
+}
+
+# plain_traces QEMU FOLDER: the logs of the trace scenarios, as kvm-trace.py reads
+# them.
+plain_traces() {
+    # shellcheck disable=SC2016 # for the shell in the emulated host
+    printf 'for f in %s/trace-*.kvm %s/trace-*.calls; do sed "s|^|#trace %s ${f##*/} |" "$f"; done\n' \
+        "$2" "$2" "$1"
+}
+
+# Our QEMU and the one that it extends: the same calls to KVM?  The other one is a
+# file that only this boot has: no other round needs it.
+round_plain() {
+    local out line title="unpatched kernel: the calls to KVM are those of plain QEMU"
+    if [ ! -f "$QEMU_BASE" ]; then
+        result fail "$title: there is no QEMU at \"$QEMU_BASE\""
+        return
+    fi
+    strip -o "$BUILD/lab/qemu-base" "$QEMU_BASE"
+    round lab-plain "$title" "$KERNEL_BASE" 1200 '' "mkdir /tmp/base /tmp/ours
+gmem-lab --work /tmp/ours run scenarios/trace-*.scn
+gmem-lab --work /tmp/base --qemu /lab/files/qemu-base run scenarios/trace-*.scn
+$(plain_traces ours /tmp/ours)
+$(plain_traces base /tmp/base)" --file "$BUILD/lab/qemu-base"
+    out=$("$LAB/kvm-trace.py" "$LOGS/lab-plain.out" trace-plain trace-snp trace-tdx) || true
+    while IFS= read -r line; do
+        case $line in
+        'ok '*) result ok "${line#*" - "}" ;;
+        'not ok '*) result fail "${line#*" - "}" ;;
+        '#'*) printf '%s\n' "$line" ;;
+        esac
+    done <<INNER
+${out:-not ok 1 - kvm-trace.py says nothing}
+INNER
 }
 
 round_libvirt() {
@@ -307,6 +341,7 @@ test_all() {
         round_noattr
         round_base
         round_libvirt
+        round_plain
         round_debug
         ;;
     linux)

@@ -12,7 +12,7 @@ static const struct {
     const char *values;     /* the only words allowed, or NULL */
 } text_keys[] = {
     { "parameter", offsetof(Scenario, parameter), "on off any" },
-    { "set", offsetof(Scenario, set), "core full demo" },
+    { "set", offsetof(Scenario, set), "core full trace demo" },
     { "kernel", offsetof(Scenario, kernel), "ours base" },
     { "accel", offsetof(Scenario, accel), "kvm kvm,dirty-ring-size=4096 tcg" },
     { "guest", offsetof(Scenario, guest), "sw-protected snp tdx" },

@@ -159,6 +159,7 @@ static bool spawn(Vm *vm, char **argv, const Scenario *s, char **error)
         if (s->preload) {
             setenv("LD_PRELOAD", s->preload, 1);
             setenv("PERSONALITY", personality, 1);
+            setenv("KVM_TRACE", vm->kvm_trace_path, 1);
         }
         execv(argv[0], argv);
         dprintf(2, "%s: %s\n", argv[0], strerror(errno));
@@ -233,7 +234,9 @@ Vm *vm_start(const Scenario *s, const LabPaths *paths, char **error)
     vm->error_text = g_string_new(NULL);
     vm->trace_path = g_strdup_printf("%s/%s.trace", paths->work, s->name);
     vm->calls_path = g_strdup_printf("%s/%s.calls", paths->work, s->name);
+    vm->kvm_trace_path = g_strdup_printf("%s/%s.kvm", paths->work, s->name);
     unlink(vm->trace_path);
+    unlink(vm->kvm_trace_path);
     unlink(vm->calls_path);
     argv = command_line(s, paths, vm->trace_path, error);
     ok = argv != NULL && (!s->disk || make_disk(paths->work, s->disk, error));
@@ -350,6 +353,7 @@ void vm_end(Vm *vm)
     g_string_free(vm->error_text, TRUE);
     g_free(vm->trace_path);
     g_free(vm->calls_path);
+    g_free(vm->kvm_trace_path);
     g_free(vm->command);
     g_free(vm);
 }

@@ -27,6 +27,7 @@ typedef struct Vm {
     GString *error_text;    /* what came from there so far */
     char *trace_path;
     char *calls_path;       /* log of personality.so, if it is there */
+    char *kvm_trace_path;   /* log of kvm-trace.so, if it is there */
     char *command;          /* the command line, for the log */
     int status;             /* wait status once @ended */
     bool ended;

@@ -137,6 +137,40 @@ static void hello(void)
     step_end("memory above 4 GiB is mapped");
 }
 
+/* A guest of any type and any QEMU: slots come and go, nothing is converted. */
+static void ordinary(void)
+{
+    uint64_t gpa = 32 * MIB;
+
+    step_begin();
+    fill(gpa, 512, 1);
+    host_verify(gpa, 512, 1);
+    host_fill(gpa, 512, 2);
+    verify(gpa, 512, 2);
+    step_end("host and guest see the same memory");
+
+    step_begin();
+    set_pam(0x33);
+    fill(0xd0000, 8, 3);
+    for (unsigned value = 0; value < 0x40; value += 0x11) {
+        set_pam(value);
+        verify(gpa, 512, 2);
+    }
+    set_pam(0x33);
+    verify(0xd0000, 8, 3);
+    step_end("slot rebuilds");
+
+    step_begin();
+    for (unsigned i = 0; i < 2; i++) {
+        const char *a = ask("hmp object_add memory-backend-ram,id=d%u,size=128M", i);
+
+        check(!*a, "object_add: %s", a);
+        a = ask("hmp device_add pc-dimm,id=dimm%u,memdev=d%u", i, i);
+        check(!*a, "device_add: %s", a);
+    }
+    step_end("memory is plugged in");
+}
+
 /* A check that must fail, an exception that must be seen: tests of the lab. */
 static void must_fail(void)
 {
@@ -156,6 +190,7 @@ const PayloadTest tests_other[] = {
     { "object-del", object_del },
     { "option-late", option_late },
     { "hello", hello },
+    { "ordinary", ordinary },
     { "must-fail", must_fail },
     { "must-fault", must_fault },
     { }
