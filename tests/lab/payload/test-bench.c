@@ -165,19 +165,37 @@ static void trip(uint64_t npages, unsigned rounds)
     step_end("%u round trips of %lu pages", rounds, npages);
 }
 
-static void note_memory(const char *when)
+/*
+ * What the host has for guest memory: in the files of guest_memfd, which only
+ * its page cache tells of a file that cannot be mapped, and of QEMU's own.
+ */
+static uint64_t host_memory(void)
 {
-    const char *a = ask("memory");
+    uint64_t cached = word_number(ask("usage"), "cached-kib", 0);
 
+    return cached + word_number(ask("memory"), "other", 0);
+}
+
+/* Without what QEMU itself needs; memory that the guest has from the start. */
+static uint64_t memory_base(void)
+{
+    bool in_place = str_contains(ask("gmem"), "mode=in-place");
+    uint64_t base = host_memory();
+
+    return in_place ? base - word_number(ask("memory"), "gmem", 0) : base;
+}
+
+static void note_memory(const char *when, uint64_t base)
+{
     note("bench kind=memory when=%s peak=%lu guest=%lu", when,
-         word_number(a, "peak", 0), param("top", 256 * MIB) / 1024);
+         host_memory() - base, param("top", 256 * MIB) / 1024);
 }
 
 /*
  * All of the memory in use, then private where it can be, then every other page
  * of 16 MiB shared again, then all of it.
  */
-static void memory(void)
+static void memory(uint64_t base)
 {
     uint64_t top = param("top", 256 * MIB), from = 16 * MIB;
     uint64_t npages = (top - from) / PAGE;
@@ -185,29 +203,30 @@ static void memory(void)
     step_begin();
     touch(1 * MIB, (top - 1 * MIB) / PAGE);
     ask("touch 0x%lx %lu", 1 * MIB, (top - 1 * MIB) / PAGE);
-    note_memory("shared");
+    note_memory("shared", base);
     check_convert(from, npages, true, 0);
     touch(from, npages);
-    note_memory("private");
+    note_memory("private", base);
     for (uint64_t gpa = from; gpa < from + 16 * MIB; gpa += 2 * PAGE) {
         check_convert(gpa, 1, false, 0);
     }
     touch(from, npages);
-    note_memory("mixed");
+    note_memory("mixed", base);
     check_convert(from, npages, false, 0);
     touch(from, npages);
     ask("touch 0x%lx %lu", from, npages);
-    note_memory("shared-again");
+    note_memory("shared-again", base);
     step_end("memory of the host, guest memory %lu MiB", top / MIB);
 }
 
 static void bench_trip(void)
 {
-    ask("memory");              /* what QEMU itself needs: the base line */
+    uint64_t base = memory_base();
+
     trip(512, param("rounds", 20));
     trip(16384, param("rounds64", 5));
     if (!param("alone", 0)) {
-        memory();
+        memory(base);
     }
 }
 
