@@ -6,7 +6,8 @@
  * Description: converts one range around its busy pages.  A call tells only
  * the first busy page, and a failed call has already zapped the host mappings
  * of everything it was asked for.  So what the engine saves is not only calls:
- * after a busy answer it asks for little and grows from there.
+ * after a busy answer it asks for little, or for what has lost its mappings
+ * already, and grows from there.
  */
 
 #include "qemu/osdep.h"
@@ -389,6 +390,21 @@ static GmemConvertResult pass_enomem(GmemPass *pass, uint64_t pos,
     return GMEM_CONVERT_DONE;
 }
 
+/*
+ * What to ask for at @pos, behind a busy page: as much as was free in front of
+ * it, for busy pages often come at regular distances.  (A run of them: one
+ * page.)  But not beyond @zapped, which failed calls have asked for: a request
+ * that fails, too, shall take no further host mappings away.
+ */
+static uint64_t pass_guess(GmemPass *pass, uint64_t pos, uint64_t free,
+                           uint64_t zapped)
+{
+    uint64_t guess = MIN(free, pass->job->ask_max);
+
+    guess = MIN(guess, zapped > pos ? zapped - pos : 0);
+    return MAX(guess, pass->job->page_size);
+}
+
 /* What was never asked for, one piece of it; moves job->fresh along */
 static GmemConvertResult pass_first(GmemPass *pass, uint64_t pos, uint64_t end)
 {
@@ -396,6 +412,9 @@ static GmemConvertResult pass_first(GmemPass *pass, uint64_t pos, uint64_t end)
     uint64_t page_size = job->page_size;
     uint64_t skip = page_size;          /* next jump over busy neighbours */
     uint64_t jumped = pos;              /* [jumped, pos) was jumped over */
+    uint64_t behind = pos;              /* where the latest jump ended */
+    uint64_t zapped = pos;              /* failed calls asked up to here */
+    bool guessed = false;               /* job->ask is a distance, not growth */
     uint64_t known = GMEM_NO_OFFSET;    /* the page that was named busy */
 
     for (job->fresh = pos; pos < end; job->fresh = pos) {
@@ -404,10 +423,13 @@ static GmemConvertResult pass_first(GmemPass *pass, uint64_t pos, uint64_t end)
         int ret;
 
         if (pos == known) {
+            uint64_t free = pos - behind;
+
             jumped = pos + page_size;
-            pos = pass_jump(pass, pos, end, &skip);
+            pos = behind = pass_jump(pass, pos, end, &skip);
             known = GMEM_NO_OFFSET;
-            job->ask = page_size;
+            job->ask = pass_guess(pass, pos, free, zapped);
+            guessed = job->ask > page_size;
             continue;
         }
         size = MIN(MIN(job->ask, end - pos), known - pos);
@@ -423,9 +445,13 @@ static GmemConvertResult pass_first(GmemPass *pass, uint64_t pos, uint64_t end)
             pos += size;
             jumped = pos;
             skip = page_size;
-            job->ask = MIN(MAX(job->ask, pass_double(size)), job->ask_max);
+            /* Right so far: if the next page is busy, twice as much is lost */
+            job->ask = MIN(MAX(job->ask, guessed ? size : pass_double(size)),
+                           job->ask_max);
+            guessed = false;
         } else if (ret == -EAGAIN && busy != GMEM_NO_OFFSET) {
             known = busy;
+            zapped = MAX(zapped, pos + size);
         } else if (ret == -EAGAIN) {
             job->ask = pass_half(pass, size);
         } else if (ret == -ENOMEM) {

@@ -273,22 +273,29 @@ void kvm_gmem_map_gpa_range(CPUState *cpu, uint64_t gpa, uint64_t npages,
 }
 
 /*
- * Dual-backed pages are new after a conversion.  Get them in now, before the
- * guest touches them one by one.  What fails here fails again, and is reported,
- * when the guest does.
+ * After a conversion the guest has none of these pages mapped, and dual-backed
+ * ones are new.  Get them in now, before the guest touches them one by one,
+ * which costs an exit each.  In place, an exit for a single page is cheaper
+ * than the call; more of them get memory that nobody has used yet, as by the
+ * guest's first access.  What fails here fails again, and is reported, when the
+ * guest does.
  */
 static void gmem_prefault(CPUState *cpu, const GmemRequest *req)
 {
+    const GmemConvertOps *ops = kvm_gmem_convert_ops();
     struct kvm_pre_fault_memory mem = {
         .gpa = req->start,
         .size = req->size,
     };
 
-    if (kvm_gmem_in_place() || !kvm_pre_fault_memory_supported) {
+    if (!kvm_pre_fault_memory_supported ||
+        (kvm_gmem_in_place() && req->size == qemu_real_host_page_size())) {
         return;
     }
-    while (mem.size && !kvm_vcpu_ioctl(cpu, KVM_PRE_FAULT_MEMORY, &mem)) {
-        /* KVM moves the start of the range along. */
+    /* A signal interrupts the call, which moves the start of the range. */
+    while (mem.size && !ops->should_stop(NULL) &&
+           !kvm_vcpu_ioctl(cpu, KVM_PRE_FAULT_MEMORY, &mem)) {
+        /* the rest of the range */
     }
 }
 

@@ -373,6 +373,9 @@ static char *memory_request(Control *c, char **w, guint n)
     if (g_str_equal(w[0], "stamp") && n == 4) {
         return guest_memory_stamp(m, gpa, arg(w, 2), arg(w, 3));
     }
+    if (g_str_equal(w[0], "touch") && n == 3) {
+        return guest_memory_touch(m, gpa, arg(w, 2));
+    }
     if (g_str_equal(w[0], "access") && n == 2) {
         return guest_memory_access(m, gpa);
     }

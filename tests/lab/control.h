@@ -10,6 +10,8 @@
  *   fill GPA N SEED [STEP]    write the pattern (pattern.h), every STEPth page
  *   check GPA N SEED [STEP]   -> match, or where it differs
  *   stamp GPA N VALUE         write VALUE to one word of each page, through QEMU
+ *   touch GPA N               write to each page, through QEMU -> ticks=: the time
+ *                             that took, in cycles of the TSC
  *   access GPA                -> what each of the host's ways to a page gives
  *   offset GPA, inode GPA     -> the place in its guest_memfd
  *   pin GPA N MS|hold         hold pages, MS from the next "mark"

@@ -37,6 +37,7 @@ char *guest_memory_check(GuestMemory *m, uint64_t gpa, uint64_t npages,
                          uint64_t seed, uint64_t step);
 char *guest_memory_stamp(GuestMemory *m, uint64_t gpa, uint64_t npages,
                          uint64_t value);
+char *guest_memory_touch(GuestMemory *m, uint64_t gpa, uint64_t npages);
 char *guest_memory_access(GuestMemory *m, uint64_t gpa);
 char *guest_memory_used(GuestMemory *m);
 char *guest_memory_usage(GuestMemory *m);

@@ -5,6 +5,8 @@
  *   kvm-silent.so  does not say that it can convert guest_memfd in place, as
  *                  if the capability had another number
  *   kvm-boasts.so  says so, but knows no such ioctl
+ *   kvm-no-prefault.so
+ *                  does not say that it can map guest memory in advance
  *
  * QEMU calls ioctl() of the C library with one argument; so does this.
  */
@@ -25,7 +27,12 @@ int ioctl(int fd, unsigned long request, ...)
     argument = va_arg(ap, unsigned long);
     va_end(ap);
 
-#ifdef CLAIM_NOTHING
+#if defined(CLAIM_NO_PREFAULT)
+    if (request == KVM_CHECK_EXTENSION &&
+        argument == KVM_CAP_PRE_FAULT_MEMORY) {
+        return 0;
+    }
+#elif defined(CLAIM_NOTHING)
     if (request == KVM_CHECK_EXTENSION &&
         argument == KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES) {
         return 0;

@@ -27,6 +27,7 @@ static const struct {
     { "assign", offsetof(Scenario, assign), NULL },
     { "host-file", offsetof(Scenario, host_files), NULL },
     { "mode", offsetof(Scenario, mode), "in-place vm-attributes none" },
+    { "trace", offsetof(Scenario, trace), "kvm_gmem_* kvm_gmem_mode" },
     { "why", offsetof(Scenario, why), NULL },
 };
 
@@ -142,6 +143,7 @@ static Scenario *scenario_new(const char *path)
     s->kernel = g_strdup("ours");
     s->accel = g_strdup("kvm");
     s->guest = g_strdup("sw-protected");
+    s->trace = g_strdup("kvm_gmem_*");
     s->protected_vm = true;
     s->timeout = 120;
     return s;

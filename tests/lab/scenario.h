@@ -32,6 +32,7 @@ typedef struct Scenario {
     char *preload;          /* LD_PRELOAD of QEMU; may be NULL */
     char *assign;           /* PCI devices for vfio-pci; may be NULL */
     char *host_files;       /* "PATH VALUE ..." to be written; may be NULL */
+    char *trace;            /* what QEMU traces */
     ScenarioExpect expect;
     char *mode;             /* the mode that the probe must have chosen */
     char *why;              /* regex that its reason matches; may be NULL */

@@ -87,7 +87,7 @@ static char **command_line(const Scenario *s, const LabPaths *paths,
     }
     if (kvm) {
         add(argv, "-cpu", "host", NULL);
-        add(argv, "-trace", "kvm_gmem_*", NULL);
+        add(argv, "-trace", s->trace, NULL);
     }
     for (int i = 0; i < CHANNELS; i++) {
         add_f(argv, "-chardev", "socket,id=%s,path=%s/%s", channel_names[i],

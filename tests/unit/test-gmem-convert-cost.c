@@ -27,11 +27,18 @@ static void check_one(uint64_t n, uint64_t busy)
     /* 1 failed, 1 in front, then 1, 2, 4 ... */
     g_assert_cmpuint(f.job.stats.calls, <=,
                      3 + g_bit_storage(MIN(n, ask_max)) + n / ask_max);
-    /* Requests after the busy answer start small */
+    /* The first one behind it is small, or for what the failed one zapped */
     small = busy / ask_max + (busy % ask_max ? 2 : 1);
     for (i = small; i < f.k->calls->len; i++) {
-        g_assert_cmpuint(fake_call(f.k, i)->size, <=,
-                         PAGE << (i - small));
+        const FakeCall *call = fake_call(f.k, i);
+
+        if (i > small) {
+            g_assert_cmpuint(call->size, <=, 2 * fake_call(f.k, i - 1)->size);
+        } else if (call->size > PAGE) {
+            g_assert_cmpuint(call->size, <=, busy % ask_max * PAGE);
+            g_assert_cmpuint(call->offset + call->size, <=,
+                             QEMU_ALIGN_UP(busy + 1, ask_max) * PAGE);
+        }
     }
     g_assert_cmpint(run(&f, 100), ==, GMEM_CONVERT_DONE);
     assert_told(&f, 0, n, true);
@@ -236,6 +243,35 @@ static void test_zaps(void)
     teardown(&f);
 }
 
+/* At regular distances: few calls for each, no page scanned more than twice */
+static void check_regular(uint64_t n, unsigned k)
+{
+    Fixture f;
+    unsigned i;
+
+    setup(&f, n);
+    for (i = 0; i < k; i++) {
+        fake_hold(f.k, (i + 1) * (n / k) - 1, 1, FOREVER);
+    }
+    g_assert_cmpint(attempt(&f), ==, GMEM_CONVERT_BUSY);
+    g_assert_cmpuint(f.job.todo->len, ==, k);
+    g_assert_cmpuint(f.job.stats.calls, <=,
+                     3 * k + 4 * n / (GMEM_ASK_MAX / PAGE) + 2);
+    g_assert_cmpuint(f.job.stats.pages_scanned, <=, 2 * n);
+    /* Each failed call zaps what it asks for: as much again as is free */
+    g_assert_cmpuint(f.job.stats.pages_asked, <=,
+                     2 * n + 2 * GMEM_ASK_MAX / PAGE);
+    teardown(&f);
+}
+
+static void test_regular(void)
+{
+    check_regular(16384, 16);
+    check_regular(16384, 64);
+    check_regular(16384, 1024);
+    check_regular(1 << 20, 64);
+}
+
 /* N = 16384, against retrying the whole range, from 100 ms of wait on */
 static void check_bound(int k, bool spread, int64_t held_ms)
 {
@@ -349,6 +385,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem-convert/retry/all", test_retry_all);
     g_test_add_func("/gmem-convert/retry/partly", test_retry_partly);
     g_test_add_func("/gmem-convert/zaps", test_zaps);
+    g_test_add_func("/gmem-convert/regular", test_regular);
     g_test_add_func("/gmem-convert/bound", test_bound);
     g_test_add_func("/gmem-convert/random", test_random);
     return g_test_run();

@@ -135,7 +135,7 @@ static void check_fatal(int err)
     g_assert_cmpint(attempt(&f), ==, GMEM_CONVERT_FAILED);
     g_assert_cmpint(f.job.err, ==, -err);
     g_assert_nonnull(strstr(f.job.error, "'ram0'"));
-    g_assert_nonnull(strstr(f.job.error, "offset 0x8000, size 0x1000"));
+    g_assert_nonnull(strstr(f.job.error, "offset 0x8000, size 0x7000"));
     g_assert_nonnull(strstr(f.job.error, "private"));
     g_assert_nonnull(strstr(f.job.error, g_strerror(err)));
     g_assert_cmpuint(f.job.stats.calls, ==, 3);

@@ -76,6 +76,7 @@ void payload_main(void)
         !run(tests_access, name) && !run(tests_devices, name) &&
         !run(tests_soak, name) && !run(tests_backend, name) &&
         !run(tests_balloon, name) && !run(tests_libvirt, name) &&
+        !run(tests_bench, name) &&
         !run(tests_cgs, name) && !run(tests_cgs_host, name) &&
         !run(tests_other, name) && !run(tests_demo, name)) {
         debug_puts("Bail out! the payload has no test called ");

@@ -41,6 +41,7 @@ extern const PayloadTest tests_vfio[];
 extern const PayloadTest tests_plug[];
 extern const PayloadTest tests_soak[];
 extern const PayloadTest tests_libvirt[];
+extern const PayloadTest tests_bench[];
 extern const PayloadTest tests_demo[];
 
 /* --- lib.c: text and memory ------------------------------------------- */

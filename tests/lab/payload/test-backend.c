@@ -85,6 +85,43 @@ static void prealloc(void)
 }
 
 /*
+ * A conversion of more than one page maps them all for the guest, which gives
+ * them memory; one of a single page leaves that to the guest's access.
+ */
+static void prefault(void)
+{
+    const uint64_t gpa = 64 * MIB, npages = 4096;
+    uint64_t before = cached_kib(), grown;
+
+    step_begin();
+    for (uint64_t i = 0; i < npages; i += 4) {
+        check_convert(gpa + i * PAGE, 1, true, 0);
+    }
+    grown = cached_kib() - before;
+    check(before && grown < 2 * 1024, "they take %lu KiB", grown);
+    step_end("%lu single pages that nobody used take no memory", npages / 4);
+
+    step_begin();
+    before = cached_kib();
+    check_convert(gpa, npages, true, 0);
+    grown = cached_kib() - before;
+    check(grown > 14 * 1024, "16 MiB have %lu KiB", grown);
+    before = cached_kib();
+    fill(gpa, npages, 1);
+    verify(gpa, npages, 1);
+    grown = cached_kib() - before;
+    check(grown < 2 * 1024, "16 MiB take %lu KiB more", grown);
+    step_end("%lu pages at a time have it when they are private", npages);
+
+    step_begin();
+    check_convert(gpa, npages, false, 0);
+    check_state(gpa, npages, "S4096");
+    verify(gpa, npages, 1);
+    host_verify(gpa, npages, 1);
+    step_end("their content stays");
+}
+
+/*
  * Switched on for memory that is in use, part of it private, which must not be
  * touched.  Most of it is a hole of the file until then.
  */
@@ -417,6 +454,7 @@ static void shared_memory(void)
 const PayloadTest tests_backend[] = {
     { "rom", rom },
     { "prealloc", prealloc },
+    { "prefault", prefault },
     { "prealloc-later", prealloc_later },
     { "dimm", dimm },
     { "refuse-live", refuse_live },
