@@ -12,6 +12,8 @@ These two and docs/limits.rst: each test that is named exists (lists of names in
 parentheses, behind "lab:", in the last column of the table of limits.rst), and
 no page has more than 250 lines.
 
+docs/options.rst: see options.py; every scenario that expects a refusal is in it.
+
 --run: the commands for a machine without KVM as they are; the command lines of
 guests with -accel tcg, which must be refused for that and not for an option.
 """
@@ -19,6 +21,9 @@ import pathlib
 import re
 import subprocess
 import sys
+
+sys.dont_write_bytecode = True
+import options  # noqa: E402  (beside this file)
 
 PAGES = ("user-guide", "operations", "limits")
 # What stands for something else in a message: object, number, state, reason
@@ -145,6 +150,15 @@ def check_counters(root, page):
            f"not there: {named - members}; not in the table: {members - named}")
 
 
+def check_tables(root):
+    page = (root / "docs/options.rst").read_text()
+    for row in options.check(root, page):
+        result(*row)
+    missing = options.unnamed(root, page)
+    result(not missing, "options: every refusal of a scenario is in the tables",
+           f"not there: {missing}")
+
+
 def blocks(page):
     """The literal blocks of a page"""
     for block in re.findall(r"::\n\n((?:  .*\n|\n)+)", page):
@@ -197,6 +211,7 @@ def main():
     check_options(root, pages["user-guide"])
     check_traces(root, pages["operations"])
     check_counters(root, pages["operations"])
+    check_tables(root)
     print(f"1..{len(tests)}")
     return 0 if all(tests) else 1
 
