@@ -131,6 +131,7 @@ part test-kernel-log "check of kernel logs" "$ROOT/tests/lab/kernel-log-test.sh"
 
 ensure_tree qemu
 part test-queue-qemu "queue of QEMU" "$SCRIPTS/queue.sh" check qemu
+part test-distribution "queue on a distribution's package" "$ROOT/tests/queue/distribution.sh"
 ensure_host
 part test-unit "unit tests" "$SCRIPTS/meson-tap.sh" "$BUILD/host"
 ensure_host_san

@@ -13,6 +13,7 @@ parentheses, behind "lab:", in the last column of the table of limits.rst), and
 no page has more than 250 lines.
 
 docs/options.rst: see options.py; every scenario that expects a refusal is in it.
+docs/distribution.rst: its commands, options and files are there.
 
 --run: the commands for a machine without KVM as they are; the command lines of
 guests with -accel tcg, which must be refused for that and not for an option.
@@ -159,6 +160,23 @@ def check_tables(root):
            f"not there: {missing}")
 
 
+def check_distribution(root):
+    """The page names commands of ./run, and files, that are there"""
+    page = (root / "docs/distribution.rst").read_text()
+    text = (root / "run").read_text() + "".join(
+        p.read_text() for p in sorted((root / "scripts").glob("cmd-*.sh")))
+    verbs = set(re.findall(r"\./run (\w+)", page))
+    words = set(re.findall(r"(?<=\s|`)(--[a-z]+)(?==|`|\s)", page)) - {"--local", "--file"}
+    missing = [v for v in verbs if f"\n  {v} " not in text] + [w for w in words if w not in text]
+    result(verbs and not missing, "distribution: commands and options are there",
+           f"./run has no {missing}")
+    files = set(re.findall(r"``((?:scripts|tests)/[\w./-]+)``", page))
+    missing = [f for f in files if not (root / f).exists()]
+    result(files and not missing, "distribution: files are there", f"no {missing}")
+    lines = page.count("\n")
+    result(lines <= 250, f"distribution: {lines} lines", "a page has 250 lines at most")
+
+
 def blocks(page):
     """The literal blocks of a page"""
     for block in re.findall(r"::\n\n((?:  .*\n|\n)+)", page):
@@ -212,6 +230,7 @@ def main():
     check_traces(root, pages["operations"])
     check_counters(root, pages["operations"])
     check_tables(root)
+    check_distribution(root)
     print(f"1..{len(tests)}")
     return 0 if all(tests) else 1
 
