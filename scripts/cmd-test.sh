@@ -132,6 +132,7 @@ part test-kvm-trace "comparison of calls to KVM" "$ROOT/tests/lab/kvm-trace-test
 
 ensure_tree qemu
 part test-queue-qemu "queue of QEMU" "$SCRIPTS/queue.sh" check qemu
+part test-distribution "queue on a distribution's package" "$ROOT/tests/queue/distribution.sh"
 ensure_host
 part test-unit "unit tests" "$SCRIPTS/meson-tap.sh" "$BUILD/host"
 ensure_host_san

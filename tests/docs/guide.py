@@ -13,6 +13,9 @@ The first two and docs/limits.rst: each test that is named exists (lists of name
 parentheses, behind "lab:", in the last column of the table of limits.rst), and
 none of these pages has more than 250 lines.
 
+docs/options.rst: see options.py; every scenario that expects a refusal is in it.
+docs/distribution.rst: its commands, options and files are there.
+
 --run: the commands for a machine without KVM as they are; the command lines of
 guests with -accel tcg, which must be refused for that and not for an option.
 """
@@ -20,6 +23,9 @@ import pathlib
 import re
 import subprocess
 import sys
+
+sys.dont_write_bytecode = True
+import options  # noqa: E402  (beside this file)
 
 PAGES = ("user-guide", "operations", "limits")
 # What stands for something else in a message: object, number, state, reason
@@ -157,6 +163,32 @@ def check_xml(root, page):
     result(len(snippets) > 5, "libvirt: the page has XML", f"only {len(snippets)}")
 
 
+def check_tables(root):
+    page = (root / "docs/options.rst").read_text()
+    for row in options.check(root, page):
+        result(*row)
+    missing = options.unnamed(root, page)
+    result(not missing, "options: every refusal of a scenario is in the tables",
+           f"not there: {missing}")
+
+
+def check_distribution(root):
+    """The page names commands of ./run, and files, that are there"""
+    page = (root / "docs/distribution.rst").read_text()
+    text = (root / "run").read_text() + "".join(
+        p.read_text() for p in sorted((root / "scripts").glob("cmd-*.sh")))
+    verbs = set(re.findall(r"\./run (\w+)", page))
+    words = set(re.findall(r"(?<=\s|`)(--[a-z]+)(?==|`|\s)", page)) - {"--local", "--file"}
+    missing = [v for v in verbs if f"\n  {v} " not in text] + [w for w in words if w not in text]
+    result(verbs and not missing, "distribution: commands and options are there",
+           f"./run has no {missing}")
+    files = set(re.findall(r"``((?:scripts|tests)/[\w./-]+)``", page))
+    missing = [f for f in files if not (root / f).exists()]
+    result(files and not missing, "distribution: files are there", f"no {missing}")
+    lines = page.count("\n")
+    result(lines <= 250, f"distribution: {lines} lines", "a page has 250 lines at most")
+
+
 def blocks(page):
     """The literal blocks of a page"""
     for block in re.findall(r"::\n\n((?:  .*\n|\n)+)", page):
@@ -213,6 +245,8 @@ def main():
     check_options(root, pages["user-guide"])
     check_traces(root, pages["operations"])
     check_counters(root, pages["operations"])
+    check_tables(root)
+    check_distribution(root)
     print(f"1..{len(tests)}")
     return 0 if all(tests) else 1
 
