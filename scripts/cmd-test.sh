@@ -148,6 +148,7 @@ if [ -n "$full" ]; then
     ensure_linux_base
     ensure_linux_debug
     lab full
+    part test-mutants-lab "defects put back into QEMU" "$ROOT/tests/mutants/lab.sh"
     part test-property "unit tests, many random schedules" "$BUILD/host/tests/unit/test-gmem-property" --rounds=200000
     ensure_host_tsan
     # One thread plays them: few are enough here
