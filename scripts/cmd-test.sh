@@ -153,6 +153,7 @@ if [ -n "$full" ]; then
     ensure_qemu_base
     lab full
     part test-bench "benches in the emulated host, once each" "$SCRIPTS/bench-lab.sh" "$BUILD/bench-quick.json" quick
+    part test-mutants-lab "defects put back into QEMU" "$ROOT/tests/mutants/lab.sh"
     part test-property "unit tests, many random schedules" "$BUILD/host/tests/unit/test-gmem-property" --rounds=200000
     ensure_host_tsan
     # One thread plays them: few are enough here

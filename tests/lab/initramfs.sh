@@ -27,7 +27,7 @@ if ldd "$BUSYBOX" >/dev/null 2>&1; then
 fi
 for f in "$QEMU" "$QTESTS/guest-memfd-test" "$LAB_BIN/gmem-lab" "$LAB_BIN/gmem-pin" \
     "$LAB_BIN/gmem-probe" "$LAB_BIN/emulator" "$LAB_BIN/guard-malloc.so" \
-    "$LAB_BIN/fail-call.so" "$LAB_BIN/kvm-silent.so" "$LAB_BIN/kvm-boasts.so" \
+    "$LAB_BIN/fail-call.so" "$LAB_BIN/slot-watch.so" "$LAB_BIN/kvm-silent.so" "$LAB_BIN/kvm-boasts.so" \
     "$LAB_BIN/personality.so" "$LAB_BIN/personality-test" "$LAB_BIN/kvm-trace.so" \
     "$LAB_BIN/payload.bin"; do
     [ -f "$f" ] || fail "$f is missing; ./run build makes it"
@@ -43,7 +43,7 @@ selftests() {
 # Everything that goes in, by content: the name alone may stay the same.
 inputs() {
     echo "$QEMU $QTESTS/guest-memfd-test $LAB_BIN/gmem-lab $LAB_BIN/gmem-pin $LAB_BIN/gmem-probe"
-    echo "$LAB_BIN/emulator $LAB_BIN/guard-malloc.so $LAB_BIN/fail-call.so $LAB_BIN/kvm-silent.so $LAB_BIN/kvm-boasts.so"
+    echo "$LAB_BIN/emulator $LAB_BIN/guard-malloc.so $LAB_BIN/fail-call.so $LAB_BIN/slot-watch.so $LAB_BIN/kvm-silent.so $LAB_BIN/kvm-boasts.so"
     echo "$LAB_BIN/personality.so $LAB_BIN/personality-test $LAB_BIN/kvm-trace.so"
     echo "$LAB_BIN/payload.bin $LAB/init $LAB/selftest.sh $LAB/qtest.sh"
     echo "$LAB/initramfs.sh $BUSYBOX"
@@ -68,7 +68,7 @@ cp "$LAB"/scenarios/*.scn "$TREE/lab/scenarios/"
 cp "$LAB_BIN/payload.bin" "$LAB/selftest.sh" "$LAB/qtest.sh" "$TREE/lab/"
 cp "$LAB_BIN/gmem-lab" "$LAB_BIN/gmem-pin" "$LAB_BIN/gmem-probe" \
     "$LAB_BIN/emulator" "$LAB_BIN/guard-malloc.so" "$LAB_BIN/kvm-silent.so" \
-    "$LAB_BIN/fail-call.so" "$LAB_BIN/kvm-boasts.so" \
+    "$LAB_BIN/fail-call.so" "$LAB_BIN/slot-watch.so" "$LAB_BIN/kvm-boasts.so" \
     "$LAB_BIN/personality.so" "$LAB_BIN/personality-test" "$LAB_BIN/kvm-trace.so" \
     "$TREE/lab/bin/"
 # Symbols triple the size of the archive, which the emulated CPU unpacks.

@@ -15,6 +15,7 @@
 #   lab.sh run [--off] [--limit SECONDS] [--param NAME=VALUE]... FILE...
 #                              some scenarios, with every request printed; --param:
 #                              a parameter of their payload
+#   lab.sh qtest [--off]       QEMU's own tests, in it
 #
 # Environment: BUILD (absolute path of build/), ROOT (checkout), KERNEL (bzImage
 # with our series), KERNEL_NOATTR, KERNEL_DEBUG (its variants), KERNEL_BASE
@@ -127,8 +128,15 @@ run)
     # shellcheck disable=SC2086 # a list of words, without blanks in them
     boot lab-run "$limit" "$PARAMETER=$value" "gmem-lab -v $params run $names" $options
     ;;
+qtest)
+    value=1
+    [ "${1:-}" != --off ] || value=0
+    build
+    boot lab-qtest 600 "$PARAMETER=$value" "$QTESTS_HERE"
+    ! grep -q '^not ok' "$LOGS/lab-qtest.out"
+    ;;
 *)
-    say_to_user "usage: lab.sh build|demo|shell|test [core|full|linux|noattr|debug]|libvirt|run [OPTION...] FILE..."
+    say_to_user "usage: lab.sh build|demo|shell|qtest|test [core|full|linux|noattr|debug]|libvirt|run [OPTION...] FILE..."
     exit 2
     ;;
 esac

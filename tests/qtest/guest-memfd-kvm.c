@@ -10,6 +10,7 @@
 
 #include "qemu/osdep.h"
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <linux/kvm.h>
 #include "libqtest.h"
 #include "qemu/bitops.h"
@@ -346,6 +347,72 @@ static void test_change(void)
     qtest_quit(qts);
 }
 
+/* object-add of some memory; its error, or NULL */
+static char *add_memory(QTestState *qts)
+{
+    g_autoptr(QDict) rsp =
+        qtest_qmp(qts, "{ 'execute': 'object-add', 'arguments': { "
+                  "'qom-type': 'memory-backend-ram', 'id': 'm', "
+                  "'size': 1048576 } }");
+    QDict *error = qdict_get_qdict(rsp, "error");
+
+    return error ? g_strdup(qdict_get_str(error, "desc")) : NULL;
+}
+
+/* A drive that does without discards, on a device that is not there; its error */
+static char *add_nvme(QTestState *qts)
+{
+    g_autoptr(QDict) rsp =
+        qtest_qmp(qts, "{ 'execute': 'blockdev-add', 'arguments': { "
+                  "'driver': 'nvme', 'node-name': 'n', "
+                  "'device': '0000:ff:1f.7', 'namespace': 1 } }");
+
+    return g_strdup(qdict_get_str(qdict_get_qdict(rsp, "error"), "desc"));
+}
+
+/*
+ * A block whose guest_memfd cannot be made, because QEMU has no file descriptor
+ * left, must not keep others from what only such a block forbids.
+ */
+static void test_error_discards(void)
+{
+    g_autofree char *args = NULL;
+    g_autofree char *error = NULL;
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+    g_autofree char *with = NULL;
+    struct rlimit old, few;
+    QTestState *qts;
+
+    if (!need_private_memory()) {
+        return;
+    }
+    args = protected_args("", " -preconfig");
+    qts = qtest_init(args);
+    before = add_nvme(qts);
+    if (strstr(before, "driver")) {
+        g_test_skip("this QEMU has no nvme://");
+        qtest_quit(qts);
+        return;
+    }
+    g_assert_cmpint(prlimit(qtest_pid(qts), RLIMIT_NOFILE, NULL, &old), ==, 0);
+    few = (struct rlimit) { .rlim_cur = 3, .rlim_max = old.rlim_max };
+    g_assert_cmpint(prlimit(qtest_pid(qts), RLIMIT_NOFILE, &few, NULL), ==, 0);
+    error = add_memory(qts);
+    g_assert_cmpint(prlimit(qtest_pid(qts), RLIMIT_NOFILE, &old, NULL), ==, 0);
+    g_assert_nonnull(error);
+    g_test_message("%s", error);
+    g_assert_nonnull(strstr(error, "Too many open files"));
+    after = add_nvme(qts);
+    g_assert_cmpstr(after, ==, before);
+
+    /* With the block it must say something else, or nothing was tested. */
+    g_assert_null(add_memory(qts));
+    with = add_nvme(qts);
+    g_assert_nonnull(strstr(with, "pins all of the guest's memory"));
+    qtest_quit(qts);
+}
+
 static void remove_firmware(void)
 {
     unlink(firmware);
@@ -365,4 +432,5 @@ void add_kvm_tests(void)
     qtest_add_func("guest-memfd/kvm/object-wins", test_mode_both);
     qtest_add_func("guest-memfd/kvm/smm", test_smm);
     qtest_add_func("guest-memfd/kvm/change", test_change);
+    qtest_add_func("guest-memfd/kvm/error-discards", test_error_discards);
 }

@@ -296,6 +296,35 @@ static void test_needs_kvm(void)
     qtest_quit(qts);
 }
 
+/*
+ * A block that fails for want of KVM must leave the list of blocks unlocked: the
+ * next one would wait for ever.  Later than this, QEMU ends at such an error.
+ */
+static void test_error_unlocks(void)
+{
+    QTestState *qts = qtest_init("-machine none");
+    bool has_type = need_type(qts, "x86-sw-protected-vm");
+
+    qtest_quit(qts);
+    if (!has_type) {
+        return;
+    }
+    qts = qtest_init("-preconfig -nodefaults "
+                     "-machine q35,confidential-guest-support=cgs0 "
+                     "-object x86-sw-protected-vm,id=cgs0");
+    for (int i = 0; i < 2; i++) {
+        g_autoptr(QDict) rsp =
+            qtest_qmp(qts, "{ 'execute': 'object-add', 'arguments': { "
+                      "'qom-type': 'memory-backend-ram', 'id': 'm', "
+                      "'size': 1048576 } }");
+
+        g_assert_cmpstr(qdict_get_str(qdict_get_qdict(rsp, "error"), "desc"),
+                        ==, "cannot set up private guest memory for "
+                        "x86-sw-protected-vm: KVM required");
+    }
+    qtest_quit(qts);
+}
+
 void add_option_tests(void)
 {
     qtest_add_func("guest-memfd/options/properties", test_properties);
@@ -305,4 +334,5 @@ void add_option_tests(void)
     qtest_add_func("guest-memfd/options/machine", test_machine);
     qtest_add_func("guest-memfd/options/command-line", test_command_line);
     qtest_add_func("guest-memfd/options/needs-kvm", test_needs_kvm);
+    qtest_add_func("guest-memfd/options/error-unlocks", test_error_unlocks);
 }

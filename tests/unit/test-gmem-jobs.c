@@ -152,6 +152,38 @@ static void test_pace_two(void)
     teardown(&f);
 }
 
+/* To ask again after ENOMEM is a retry: it keeps the pace of the block, too */
+static void test_enomem_pace(void)
+{
+    GmemJob *a, *b;
+    Fixture f;
+    int i;
+
+    setup_launched(&f, 64);
+    fake_hold(f.k, 3, 1, FOREVER);
+    a = gmem_job_new(f.s, 0, 8 * PAGE, true, 0);
+    g_assert_cmpint(gmem_job_attempt(a), ==, -EAGAIN);
+    for (i = 0; i < 20; i++) {
+        f.k->clock += gmem_job_pause_ns(a);
+        g_assert_cmpint(gmem_job_attempt(a), ==, -EAGAIN);
+    }
+    b = gmem_job_new(f.s, 32 * PAGE, 8 * PAGE, true, 0);
+    fake_script(f.k, ENOMEM);
+    g_assert_cmpint(gmem_job_attempt(b), ==, -EAGAIN);
+    fake_reset_log(f.k);
+    f.k->clock += MS;
+    g_assert_cmpint(gmem_job_attempt(b), ==, -EAGAIN);
+    assert_log(&f, "");
+    g_assert_cmpint(gmem_job_pause_ns(b), ==, GMEM_PAUSE_MAX_NS - MS);
+    f.k->clock += gmem_job_pause_ns(b);
+    g_assert_cmpint(gmem_job_attempt(b), ==, 0);
+    assert_log(&f, "private 32+8; ");
+    gmem_job_free(a);
+    gmem_job_free(b);
+    check(&f, 0);
+    teardown(&f);
+}
+
 /*
  * Everything at random, against the rules: nothing private is ever with a
  * listener, no page goes where nobody wanted it, all agree in the end.
@@ -277,6 +309,7 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem-state/jobs/unborn", test_unborn);
     g_test_add_func("/gmem-state/jobs/pace", test_pace);
     g_test_add_func("/gmem-state/jobs/pace-two", test_pace_two);
+    g_test_add_func("/gmem-state/jobs/enomem-pace", test_enomem_pace);
     g_test_add_func("/gmem-state/random/plain", test_random);
     g_test_add_func("/gmem-state/random/refuse", test_random_refuse);
     return g_test_run();

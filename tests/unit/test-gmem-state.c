@@ -358,38 +358,6 @@ static void test_enomem(void)
     teardown(&f);
 }
 
-/* To ask again after ENOMEM is a retry: it keeps the pace of the block, too */
-static void test_enomem_pace(void)
-{
-    GmemJob *a, *b;
-    Fixture f;
-    int i;
-
-    setup_launched(&f, 64);
-    fake_hold(f.k, 3, 1, FOREVER);
-    a = gmem_job_new(f.s, 0, 8 * PAGE, true, 0);
-    g_assert_cmpint(gmem_job_attempt(a), ==, -EAGAIN);
-    for (i = 0; i < 20; i++) {
-        f.k->clock += gmem_job_pause_ns(a);
-        g_assert_cmpint(gmem_job_attempt(a), ==, -EAGAIN);
-    }
-    b = gmem_job_new(f.s, 32 * PAGE, 8 * PAGE, true, 0);
-    fake_script(f.k, ENOMEM);
-    g_assert_cmpint(gmem_job_attempt(b), ==, -EAGAIN);
-    fake_reset_log(f.k);
-    f.k->clock += MS;
-    g_assert_cmpint(gmem_job_attempt(b), ==, -EAGAIN);
-    assert_log(&f, "");
-    g_assert_cmpint(gmem_job_pause_ns(b), ==, GMEM_PAUSE_MAX_NS - MS);
-    f.k->clock += gmem_job_pause_ns(b);
-    g_assert_cmpint(gmem_job_attempt(b), ==, 0);
-    assert_log(&f, "private 32+8; ");
-    gmem_job_free(a);
-    gmem_job_free(b);
-    check(&f, 0);
-    teardown(&f);
-}
-
 /* Refused in each position of three listeners and at each run */
 static void test_refuse(void)
 {
@@ -595,7 +563,6 @@ int main(int argc, char **argv)
     g_test_add_func("/gmem-state/bounded", test_bounded);
     g_test_add_func("/gmem-state/fatal", test_fatal);
     g_test_add_func("/gmem-state/enomem", test_enomem);
-    g_test_add_func("/gmem-state/enomem-pace", test_enomem_pace);
     g_test_add_func("/gmem-state/refuse/each", test_refuse);
     g_test_add_func("/gmem-state/refuse/stuck", test_refuse_stuck);
     g_test_add_func("/gmem-state/refuse/drop", test_refuse_drop);
