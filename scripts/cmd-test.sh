@@ -149,6 +149,7 @@ if [ -n "$full" ]; then
     ensure_linux_debug
     lab full
     part test-property "unit tests, many random schedules" "$BUILD/host/tests/unit/test-gmem-property" --rounds=200000
+    part test-mutants "each defect is seen by its test" "$ROOT/tests/mutants/run.sh"
     ensure_host_tsan
     # One thread plays them: few are enough here
     part test-unit-tsan "unit tests with the sanitizer of threads" \
