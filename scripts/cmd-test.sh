@@ -155,6 +155,7 @@ if [ -n "$full" ]; then
     part test-bench "benches in the emulated host, once each" "$SCRIPTS/bench-lab.sh" "$BUILD/bench-quick.json" quick
     part test-mutants-lab "defects put back into QEMU" "$ROOT/tests/mutants/lab.sh"
     part test-property "unit tests, many random schedules" "$BUILD/host/tests/unit/test-gmem-property" --rounds=200000
+    part test-mutants "each defect is seen by its test" "$ROOT/tests/mutants/run.sh"
     ensure_host_tsan
     # One thread plays them: few are enough here
     part test-unit-tsan "unit tests with the sanitizer of threads" \
