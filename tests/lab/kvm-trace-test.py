@@ -73,10 +73,40 @@ def main():
             [c.replace("252 = 0", "252 = 8") for c in OURS], "the probe should go on with")
     differs("interrupts come when they come",
             OURS + ["vcpu0 vm KVM_IRQ_LINE_STATUS = 0"] * 5, None)
+    khz = "vcpu0 vcpu0 KVM_GET_TSC_KHZ = "
+    check("a clock that was measured again", trace("base", BASE + [khz + "2596132"]) +
+          trace("ours", OURS + [khz + "2596111", "vcpu0 kvm KVM_CHECK_EXTENSION 61 = 1"]), None)
     plain = [c.replace("VM 4", "VM 0") for c in BASE]
     check("an ordinary guest is not probed", trace("base", plain) + trace("ours", plain), None)
     check("an ordinary guest must not be probed", trace("base", plain) +
           trace("ours", [c.replace("VM 4", "VM 0") for c in OURS]), f"+{PROBE[1]}")
+    def slot(gpa, size, file, offset):
+        return f"main vm KVM_SET_USER_MEMORY_REGION2 slot=0x0 flags=0x4 gpa={gpa:#x} " \
+               f"size={size:#x} {file} offset={offset:#x} = 0"
+
+    def state(gpa, size, value, thread="main"):
+        return f"{thread} vm KVM_SET_MEMORY_ATTRIBUTES gpa={gpa:#x} size={size:#x} {value} = 0"
+
+    def again(name, between, repeated, wanted):
+        """A slot; something else; a slot again, whose pages only plain QEMU makes private"""
+        first = [slot(0, 0x8000, "gmem0", 0), state(0, 0x8000, "0x8")] + between
+        check(name, trace("base", BASE + first + repeated) +
+              trace("ours", OURS + first + repeated[:1]), wanted)
+
+    low = [slot(0, 0x4000, "gmem0", 0), state(0, 0x4000, "0x8")]
+    other = [slot(0x2000, 0x1000, "gmem1", 0), state(0x2000, 0x1000, "0x8")]
+    again("a slot is made again", [], low, None)
+    again("a slot is made again, beside another file", other,
+          [slot(0x3000, 0x5000, "gmem0", 0x3000), state(0x3000, 0x5000, "0x8")], None)
+    again("what another file showed is not known", other, low, f"-{low[1]}")
+    again("the same file, at another offset", [],
+          [slot(0, 0x4000, "gmem0", 0x4000), low[1]], f"-{low[1]}")
+    again("what was shared is not private", [state(0x1000, 0x1000, "0x0", "vcpu0")], low,
+          f"-{low[1]}")
+    again("a larger slot", [], [slot(0, 0x9000, "gmem0", 0), state(0, 0x9000, "0x8")],
+          f"-{state(0, 0x9000, '0x8')}")
+    again("a repeat that is not behind its slot", [],
+          [low[0], extra, low[1]], f"-{low[1]}")
     answer = ["exit MAP_GPA_RANGE gpa=0x0 pages=1 flags=0x10", "answer MAP_GPA_RANGE 0"]
     both = trace("base", BASE) + trace("ours", OURS) + trace("base", answer, "s.calls")
     check("the personality's log is the same", both + trace("ours", answer, "s.calls"), None)
@@ -93,7 +123,7 @@ def main():
     page = (HERE.parents[1] / "docs/uapi.rst").read_text()
     source = (HERE / "kvm-trace.py").read_text()
     section = page[page.index("What QEMU asks that plain QEMU does not"):]
-    named = re.findall(r"# (KVM_CAP_\w+)", source)
+    named = re.findall(r"# (KVM_CAP_\w+)", source[:source.index("CREATE =")])
     told = re.findall(r"^\d\. ``(KVM_CAP_\w+)``", section, re.M)
     result(named == told and len(told) == len(PROBE),
            "docs/uapi.rst lists the probe in its order", f"there {told}, here {named}")

@@ -16,6 +16,7 @@ For each SCENARIO (default: all that are there) the calls of each thread must be
 the same and in the same order, but for
 
 * the probe, which only our QEMU makes: see PROBES;
+* a state that plain QEMU sets once more: see drop_repeats();
 * what depends on time and not on QEMU: see BY_TIME.
 """
 import difflib
@@ -40,6 +41,10 @@ UNPROBED = {"0"}
 # somebody wants it; QEMU code that we do not touch makes them.
 BY_TIME = [
     r" vm KVM_IRQ_LINE(_STATUS)? = ",       # serial ports and timers
+    # The kernel goes on measuring the clock for some seconds after it has booted;
+    # QEMU sets what it has got, and asks again if the kernel knows better by then.
+    r" KVM_[GS]ET_TSC_KHZ = ",
+    r" KVM_CHECK_EXTENSION 61 = ",          # KVM_CAP_GET_TSC_KHZ
 ]
 CONTEXT = 3
 SHOWN = 60
@@ -76,6 +81,57 @@ def drop_probes(calls):
     return left, None
 
 
+def without(pieces, start, end, same=None):
+    """@pieces (start, end, what) without those parts of a range that are not @same"""
+    left = []
+    for s, e, what in pieces:
+        if what == same or e <= start or end <= s:
+            left.append((s, e, what))
+            continue
+        left += [(a, b, what) for a, b in ((s, min(e, start)), (max(s, end), e)) if a < b]
+    return left
+
+
+def drop_repeats(calls):
+    """
+    The calls without those that make private what is private already.
+
+    A slot that is made again, as most are while a machine is set up, shows pages
+    that KVM knows to be private at that address.  Plain QEMU says so again for
+    the whole slot, also of pages that the guest has made shared since.  Ours lets
+    stand what KVM knows.  So what is dropped is a call directly behind its slot,
+    for pages of the same file that were there, and were private, all along.
+    """
+    left = []
+    known = []      # (start, end, (file, offset - address)): private
+    slot = None     # (start, end, ...): the slot that the last call has made
+    for call in calls:
+        region = re.search(r"KVM_SET_USER_MEMORY_REGION2? .*gpa=(\w+) size=(\w+) (gmem\d+) "
+                           r"offset=(\w+)", call)
+        state = re.search(r"KVM_SET_MEMORY_ATTRIBUTES gpa=(\w+) size=(\w+) (0x[08])( = 0)?$", call)
+        repeat = False
+        if region:
+            gpa, size, offset = (int(region.group(n), 16) for n in (1, 2, 4))
+            slot = (gpa, gpa + size, (region.group(3), offset - gpa))
+            known = without(known, *slot)
+        elif state:
+            gpa, size = int(state.group(1), 16), int(state.group(2), 16)
+            if state.group(3) == "0x0":
+                known = without(known, gpa, gpa + size)
+            elif slot and slot[:2] == (gpa, gpa + size):
+                rest = [slot]
+                for s, e, what in known:
+                    rest = without(rest, s, e) if what == slot[2] else rest
+                repeat = not rest
+                known.append(slot)
+            slot = None
+        else:
+            slot = None
+        if not repeat:
+            left.append(call)
+    return left
+
+
 def drop_by_time(calls):
     return [c for c in calls if not any(re.search(p, c) for p in BY_TIME)]
 
@@ -106,10 +162,11 @@ def compare(logs):
     if bad_probe:
         wrong.append(bad_probe)
     ours = threads(drop_by_time(ours))
-    base = threads(drop_by_time(logs["base"]["kvm"]))
+    base = threads(drop_by_time(drop_repeats(logs["base"]["kvm"])))
     for thread in sorted(base.keys() | ours.keys()):
         wrong += differences(base.get(thread, []), ours.get(thread, []))
-    wrong += differences(logs["base"].get("calls", []), logs["ours"].get("calls", []))
+    wrong += differences(drop_repeats(logs["base"].get("calls", [])),
+                         logs["ours"].get("calls", []))
     count = sum(map(len, base.values())) + len(logs["base"].get("calls", []))
     return count, wrong
 
