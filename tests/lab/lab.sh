@@ -6,11 +6,12 @@
 #   lab.sh build               make its root file system (when something changed)
 #   lab.sh demo                one guest whose memory is converted in place
 #   lab.sh shell               a shell in it, parameter on
-#   lab.sh test [core|full|linux|noattr|debug] [--stress SECONDS]
+#   lab.sh test [core|full|linux|noattr|base|plain|debug] [--stress SECONDS]
 #                              selftests and scenarios; TAP, then a summary.
 #                              linux: only the kernel's selftests; noattr, debug:
 #                              only those in this kernel; SECONDS of stress test
-#                              in the debug kernel (600)
+#                              in the debug kernel (600); base: the unpatched
+#                              kernel; plain: its calls by our and plain QEMU
 #   lab.sh libvirt             domains of libvirt; TAP
 #   lab.sh run [--off] [--limit SECONDS] [--param NAME=VALUE]... FILE...
 #                              some scenarios, with every request printed; --param:
@@ -87,8 +88,8 @@ shell)
 test)
     rounds=${1:-core}
     case $rounds in
-    core | full | linux | noattr | debug) ;;
-    *) say_to_user "lab: test takes core, full, linux, noattr or debug, not \"$rounds\""; exit 2 ;;
+    core | full | linux | noattr | base | plain | debug) ;;
+    *) say_to_user "lab: test takes core, full, linux, noattr, base, plain or debug, not \"$rounds\""; exit 2 ;;
     esac
     if [ "${2:-}" = --stress ]; then
         STRESS=${3:-}
@@ -136,7 +137,7 @@ qtest)
     ! grep -q '^not ok' "$LOGS/lab-qtest.out"
     ;;
 *)
-    say_to_user "usage: lab.sh build|demo|shell|qtest|test [core|full|linux|noattr|debug]|libvirt|run [OPTION...] FILE..."
+    say_to_user "usage: lab.sh build|demo|shell|qtest|test [core|full|linux|noattr|base|plain|debug]|libvirt|run [OPTION...] FILE..."
     exit 2
     ;;
 esac

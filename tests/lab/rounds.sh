@@ -315,7 +315,7 @@ round_hang() {
     fi
 }
 
-# test_all core|full|linux|noattr|debug
+# test_all core|full|linux|noattr|base|plain|debug
 test_all() {
     say_to_user "lab: results follow each boot of the emulated host; logs are build/log/lab-*.out"
     # All scenarios: the soak alone takes a quarter of an hour.
@@ -328,7 +328,7 @@ test_all() {
     : >"$ROWS"
     rm -f "$MATRIX"
     case $1 in
-    debug | noattr) "round_$1" ;;
+    debug | noattr | base | plain) "round_$1" ;;
     *)
         round_report
         round_on
@@ -350,7 +350,7 @@ test_all() {
         ;;
     esac
     case $1 in
-    debug | noattr) ;;
+    debug | noattr | base | plain) ;;
     *) conversion_cost ;;
     esac
     echo "1..$NUMBER"
