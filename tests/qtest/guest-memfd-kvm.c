@@ -359,7 +359,7 @@ static char *add_memory(QTestState *qts)
     return error ? g_strdup(qdict_get_str(error, "desc")) : NULL;
 }
 
-/* A drive that does without discards, on a device that is not there; its error */
+/* Error of a drive that does without discards, on a device that is not there */
 static char *add_nvme(QTestState *qts)
 {
     g_autoptr(QDict) rsp =

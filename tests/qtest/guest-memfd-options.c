@@ -297,8 +297,9 @@ static void test_needs_kvm(void)
 }
 
 /*
- * A block that fails for want of KVM must leave the list of blocks unlocked: the
- * next one would wait for ever.  Later than this, QEMU ends at such an error.
+ * A block that fails for want of KVM must leave the list of blocks unlocked:
+ * the next one would wait for ever.  Later than this, QEMU ends at such an
+ * error.
  */
 static void test_error_unlocks(void)
 {
