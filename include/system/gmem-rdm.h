@@ -168,9 +168,15 @@ bool gmem_rdm_make_private(GmemRdm *rdm, uint64_t offset, uint64_t size,
 
 /**
  * gmem_rdm_make_all_private: the same for all that is shared of all RAM blocks
+ * @errp: where to store the error
  *
  * Also what no guest address shows at the moment, and blocks that are not in
  * the memory map yet: the state belongs to the page.
+ *
+ * The caller holds the BQL, and is not in an RCU critical section: this waits
+ * for busy pages as gmem_rdm_make_private() does.
+ *
+ * Returns true; or false with @errp set, and what was converted stays so.
  */
 bool gmem_rdm_make_all_private(Error **errp);
 

@@ -77,7 +77,10 @@ bool kvm_gmem_launch_private(hwaddr start, hwaddr size, Error **errp);
  *
  * What ConfidentialGuestSupportClass::convert_initial_memory() is for types
  * whose memory starts private, once their launch has handed over what the guest
- * starts with.  In-place mode; as kvm_gmem_launch_private() for the rest.
+ * starts with.  In-place mode; waits for busy pages as kvm_gmem_launch_private().
+ *
+ * The caller holds the BQL.  Returns true; or false with @errp set, and what was
+ * converted stays so.
  */
 bool kvm_gmem_make_all_private(ConfidentialGuestSupport *cgs, Error **errp);
 
@@ -267,7 +270,8 @@ void kvm_gmem_slots_end(void);
  * @to_private: what the range is to be converted to
  *
  * Holes and MMIO are passed over on the way to shared memory; see
- * kvm_gmem_convert_memory() for what is allowed.
+ * kvm_gmem_convert_memory() for what is allowed.  May be called with or without
+ * the BQL: the references keep the memory regions.
  *
  * Returns an array of MemoryRegionSection in ascending order, each with a
  * reference, for kvm_gmem_sections_free(); or NULL if the range is not aligned
@@ -275,6 +279,12 @@ void kvm_gmem_slots_end(void);
  */
 GArray *kvm_gmem_sections(hwaddr start, hwaddr size, bool to_private);
 
+/**
+ * kvm_gmem_sections_free: drop the references and free the array
+ * @sections: from kvm_gmem_sections()
+ *
+ * May be called with or without the BQL, also from another thread.
+ */
 void kvm_gmem_sections_free(GArray *sections);
 
 /**

@@ -259,6 +259,7 @@ gmem-lab --work /tmp/ours run scenarios/trace-*.scn
 gmem-lab --work /tmp/base --qemu /lab/files/qemu-base run scenarios/trace-*.scn
 $(plain_traces ours /tmp/ours)
 $(plain_traces base /tmp/base)" --file "$BUILD/lab/qemu-base"
+    # Its code says what its lines say; no line at all is a failure, too.
     out=$("$LAB/kvm-trace.py" "$LOGS/lab-plain.out" trace-plain trace-snp trace-tdx) || true
     while IFS= read -r line; do
         case $line in

@@ -20,32 +20,12 @@
 # Environment: ROOT, BUILD, KERNEL as for tests/lab/lab.sh.
 set -eu
 ROOT=${ROOT:-$(cd "$(dirname "$0")/../.." && pwd -P)}
-. "$ROOT/scripts/lib.sh"
+. "$ROOT/tests/mutants/lib.sh"
 
 HERE=$ROOT/tests/mutants/lab
-WORK=$BUILD/mutants
 # Build and emulated host get a BUILD of their own.  The mutant is what emulates
 # the host, too: nothing of what is changed is reached there.
 COPY=$WORK/lab
-NUMBER=0 FAILED=0
-
-result() {
-    NUMBER=$((NUMBER + 1))
-    case $1 in
-    ok) echo "ok $NUMBER - $2" ;;
-    *) FAILED=$((FAILED + 1)) && echo "not ok $NUMBER - $2" ;;
-    esac
-}
-
-# field PATCH NAME: of its header, which ends where the diff begins.
-field() { sed -n "/^--- /q;s/^$2: //p" "$1"; }
-
-# show LOG: why, for who cannot look at the log afterwards.
-show() { tail -n 8 "$1" | cut -c1-200 | sed 's/^/# /'; }
-
-# No fuzz, or the patch may do something else by now.
-mutate() { patch -d "$COPY/qemu" -p1 -F 0 --no-backup-if-mismatch <"$1" >"$WORK/patch.log" 2>&1; }
-restore() { patch -d "$COPY/qemu" -p1 -F 0 -R --no-backup-if-mismatch <"$1" >>"$WORK/patch.log" 2>&1; }
 
 # copy: build/qemu and build/qemu-build with their times, so that nothing is
 # compiled anew.  The build files name sources relative to the build directory,
@@ -136,7 +116,7 @@ mutant() {
     fi
     # Should this be ended in between, the copy is made again.
     mv "$COPY/.of" "$COPY/.of.kept"
-    if ! mutate "$patch"; then
+    if ! mutate "$COPY/qemu" "$patch"; then
         result fail "$name: its patch does not apply any more"
         show "$WORK/patch.log"
         copy
@@ -149,7 +129,7 @@ mutant() {
             result fail "$name: it does not compile"
             show "$WORK/build.log"
         fi
-        restore "$patch" || die "$(rel "$patch") cannot be taken back; call again"
+        restore "$COPY/qemu" "$patch" || die "$(rel "$patch") cannot be taken back; call again"
     fi
     mv "$COPY/.of.kept" "$COPY/.of"
 }

@@ -13,25 +13,9 @@
 # Prints TAP; ends with 1 if a mutant survived.
 set -eu
 ROOT=${ROOT:-$(cd "$(dirname "$0")/../.." && pwd -P)}
-. "$ROOT/scripts/lib.sh"
+. "$ROOT/tests/mutants/lib.sh"
 
 HERE=$ROOT/tests/mutants
-WORK=$BUILD/mutants
-NUMBER=0 FAILED=0
-
-result() {
-    NUMBER=$((NUMBER + 1))
-    case $1 in
-    ok) echo "ok $NUMBER - $2" ;;
-    *) FAILED=$((FAILED + 1)) && echo "not ok $NUMBER - $2" ;;
-    esac
-}
-
-# field PATCH NAME: of its header, which ends where the diff begins.
-field() { sed -n "/^--- /q;s/^$2: //p" "$1"; }
-
-# show LOG: why, for who cannot look at the log afterwards.
-show() { tail -n 8 "$1" | cut -c1-200 | sed 's/^/# /'; }
 
 # copy_sources: what is in the checkout, edits too, but nothing that is made.
 # All get a new time: a file whose mutant was built last must not look old.
@@ -41,10 +25,6 @@ copy_sources() {
     (cd "$ROOT" && find . -path ./build -prune -o -path ./.git -prune -o -type f -print) >"$WORK/src.list"
     (cd "$ROOT" && tar -cf - -T "$WORK/src.list") | tar -xmf - -C "$WORK/src"
 }
-
-# mutate TREE PATCH: no fuzz, or the patch may do something else by now.
-mutate() { patch -d "$1" -p1 -F 0 --no-backup-if-mismatch <"$2" >"$WORK/patch.log" 2>&1; }
-restore() { patch -d "$1" -p1 -F 0 -R --no-backup-if-mismatch <"$2" >>"$WORK/patch.log" 2>&1; }
 
 names() {
     if [ $# -gt 0 ]; then

@@ -9,6 +9,7 @@ EVENT=GUEST_MEMFD_CONVERSION_BUSY
 # request WORD: the next one of the guest must begin with it.
 request() {
     REQUEST=
+    # What does not come in time is an empty one, and the wrong word.
     # shellcheck disable=SC3045  # busybox has it
     read -r -t 120 REQUEST <&3 || true
     [ "${REQUEST%% *}" = "$1" ]
@@ -22,11 +23,13 @@ hold() {
     rm -f /tmp/pin
     gmem-pin "$PID" "$FD:$2" 3600000 >/tmp/pin 2>&1 &
     PIN=$!
+    # The file may not be there yet.
     wait_for 60 grep -q holding /tmp/pin 2>/dev/null
 }
 
 let_go() {
     kill "$PIN"
+    # Its code is that of the signal.
     wait "$PIN" 2>/dev/null || true
 }
 
@@ -119,6 +122,7 @@ domain_busy() {
     test_it "$1: once the page is free, the same request ends" "/tmp/$1.tap" request "done"
     test_it "$1: and so the events say" /tmp/events wait_for 60 saw converted
     kill $EVENTS
+    # Its code is that of the signal; what it has seen was checked above.
     wait $EVENTS 2>/dev/null
     kernel_has "$1" "$2"
     answer
@@ -163,6 +167,7 @@ domain() {
         domain_refuses "$1" "$5"
         domain_destroy "$1"
     fi
+    # It is gone, unless something has failed, which is counted then.
     virsh destroy "$1" >/dev/null 2>&1 || true
     exec 3<&- 4<&-
     sed 's/^/# /' "/tmp/$1.tap"

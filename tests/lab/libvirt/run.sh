@@ -42,6 +42,7 @@ if pretend_snp >/tmp/daemon 2>&1; then
     for name in snp-plain snp-memfd snp-numa; do
         snp_start $name
     done
+    # SEV says it in these words, the type of the others in its own.
     saved='Migration is not implemented'
     snp_personality snp-plain
     domain snp-plain in-place ' P16384S512P48640$' ' P65536$' "$saved"
