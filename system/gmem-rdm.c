@@ -367,7 +367,7 @@ bool gmem_rdm_make_all_private(Error **errp)
 {
     RAMBlock *rb;
 
-    /* The BQL keeps the list as it is; a busy page is no time to hold up RCU. */
+    /* The BQL keeps the list as it is; waiting must not hold up RCU. */
     RAMBLOCK_FOREACH(rb) {
         if (rb->attributes &&
             !gmem_rdm_make_private(rb->attributes->gmem, 0, rb->max_length,

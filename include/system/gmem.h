@@ -77,10 +77,11 @@ bool kvm_gmem_launch_private(hwaddr start, hwaddr size, Error **errp);
  *
  * What ConfidentialGuestSupportClass::convert_initial_memory() is for types
  * whose memory starts private, once their launch has handed over what the guest
- * starts with.  In-place mode; waits for busy pages as kvm_gmem_launch_private().
+ * starts with.  In-place mode; waits for busy pages as
+ * kvm_gmem_launch_private() does.
  *
- * The caller holds the BQL.  Returns true; or false with @errp set, and what was
- * converted stays so.
+ * The caller holds the BQL.  Returns true; or false with @errp set, and what
+ * was converted stays so.
  */
 bool kvm_gmem_make_all_private(ConfidentialGuestSupport *cgs, Error **errp);
 
