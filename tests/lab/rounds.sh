@@ -88,8 +88,6 @@ selftest_commands() {
         case $1:$name in
         # 64 MiB: the debug kernel takes ten times as long.
         debug:guest_memfd_attr_store_test) arguments='-p 16384' seconds=3600 ;;
-        # All of 16 GiB, if there is time.
-        n:guest_memfd_attr_store_test) arguments='-l' seconds=7200 ;;
         debug:guest_memfd_stress_test)
             arguments="-d $STRESS"
             seconds=$((STRESS + 300))
@@ -109,37 +107,43 @@ must_run() {
     return 1
 }
 
-# judge MODE LOG: one row of the table for each selftest, and failures of what
-# no TAP line of the test itself tells: that it is not there, that it skipped
+# judge_one MODE LOG ROW NAME OWNER RUNS: one row of the table, and failures of
+# what no TAP line of the test itself tells: that it is not there, that it skipped
 # where it must not, that it never came to an end.
-judge() {
-    local mode="$1" log="$2" name owner runs verdict took note
-    MODES="$MODES $mode"
-    while read -r name owner runs; do
-        read -r verdict took note <<INNER
+judge_one() {
+    local mode="$1" log="$2" row="$3" name="$4" owner="$5" runs="$6" verdict took note
+    read -r verdict took note <<INNER
 $(sed -n "s/^# verdict $name //p" "$LOGS/$log.out" 2>/dev/null | tail -n 1)
 INNER
-        case $verdict:$owner in
-        '':*)
-            verdict=fail took=0 note="no result; see build/log/$log.out"
-            result fail "selftest $name ($mode): $note"
-            ;;
-        missing:ours)
-            verdict=fail
-            result fail "selftest $name ($mode): $note, and it is ours"
-            ;;
-        missing:*)
-            verdict=skip
-            result skip "selftest $name ($mode)" "$note"
-            ;;
-        skip:*)
-            if must_run "$runs" "$mode"; then
-                verdict=fail note="skipped, and it must run here: $note"
-                result fail "selftest $name ($mode): $note"
-            fi
-            ;;
-        esac
-        printf '%s\t%s\t%s\t%s\t%s\n' "$name" "$mode" "$verdict" "$took" "$note" >>"$ROWS"
+    case $verdict:$owner in
+    '':*)
+        verdict=fail took=0 note="no result; see build/log/$log.out"
+        result fail "selftest $row ($mode): $note"
+        ;;
+    missing:ours)
+        verdict=fail
+        result fail "selftest $row ($mode): $note, and it is ours"
+        ;;
+    missing:*)
+        verdict=skip
+        result skip "selftest $row ($mode)" "$note"
+        ;;
+    skip:*)
+        if must_run "$runs" "$mode"; then
+            verdict=fail note="skipped, and it must run here: $note"
+            result fail "selftest $row ($mode): $note"
+        fi
+        ;;
+    esac
+    printf '%s\t%s\t%s\t%s\t%s\n' "$row" "$mode" "$verdict" "$took" "$note" >>"$ROWS"
+}
+
+# judge MODE LOG: a row for each selftest
+judge() {
+    local mode="$1" log="$2" name owner runs
+    MODES="$MODES $mode"
+    while read -r name owner runs; do
+        judge_one "$mode" "$log" "$name" "$name" "$owner" "$runs"
     done <<OUTER
 $(selftest_list)
 OUTER
@@ -222,6 +226,35 @@ round_noattr() {
         "$(selftest_commands n)
 $(qemu_commands "--param seconds=60 --kernel ours --parameter on")"
     judge n lab-noattr
+}
+
+# All 4194304 pages of 16 GiB keep one processor busy for most of an hour.  So they
+# have an emulated host of their own, beside the other rounds.
+STORE=guest_memfd_attr_store_test
+STORE_PID=''
+store_start() {
+    if [ -f "$KERNEL_NOATTR" ]; then
+        say_to_user "lab: $(elapsed) 4194304 pages in the attribute store, beside what follows"
+        # Not by boot: the process that is to be stopped is this one.
+        "$LAB/l1.sh" --kernel "$KERNEL_NOATTR" --initrd "$INITRD" --log lab-store \
+            --limit 14400 --quiet ". /lab/selftest.sh
+selftest $STORE 14000 -l" &
+        STORE_PID=$!
+        trap '[ -z "$STORE_PID" ] || kill "$STORE_PID" 2>/dev/null || true' EXIT
+        trap 'exit 130' INT
+    fi
+}
+
+store_end() {
+    local code=0
+    if [ -z "$STORE_PID" ]; then
+        result fail "$STORE -l: there is no kernel at \"$KERNEL_NOATTR\""
+        return
+    fi
+    wait "$STORE_PID" || code=$?
+    STORE_PID=''
+    take lab-store "$code"
+    judge_one n lab-store "$STORE -l" "$STORE" ours in-place
 }
 
 # KASAN's shadow takes an eighth of the memory, and what is freed is kept back.
@@ -329,6 +362,9 @@ test_all() {
     : >"$ROWS"
     rm -f "$MATRIX"
     case $1 in
+    full | linux) store_start ;;
+    esac
+    case $1 in
     debug | noattr | base | plain) "round_$1" ;;
     *)
         round_report
@@ -344,10 +380,12 @@ test_all() {
         round_libvirt
         round_plain
         round_debug
+        store_end
         ;;
     linux)
         round_noattr
         round_debug
+        store_end
         ;;
     esac
     case $1 in
