@@ -4,6 +4,7 @@
 # ./run test [--full] [--stress SECONDS]: quick tests first, the lab last.
 # ./run test --linux [--stress SECONDS]: of --full what tests the kernel series.
 # ./run test --debug-kernel [--stress SECONDS]: one round of the lab only.
+# --continue: what has passed already, with all the same files, is not run again.
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/ensure.sh"
@@ -11,12 +12,14 @@ set -eu
 full=
 linux=
 debug=
+again=
 stress=600
 while [ $# -gt 0 ]; do
     case $1 in
     --full) full=1 ;;
     --linux) linux=1 ;;
     --debug-kernel) debug=1 ;;
+    --continue) again=1 ;;
     --stress)
         stress=${2:-}
         case $stress in
@@ -24,7 +27,7 @@ while [ $# -gt 0 ]; do
         esac
         shift
         ;;
-    *) die "usage: ./run test [--full | --linux | --debug-kernel] [--stress SECONDS]" ;;
+    *) die "usage: ./run test [--full | --linux | --debug-kernel] [--continue] [--stress SECONDS]" ;;
     esac
     shift
 done
@@ -46,11 +49,64 @@ count() {
         END { print passed + 0, failed + 0, skipped + 0 }' "$1"
 }
 
+# state_hash: of everything that a result depends on: the checkout with its edits,
+# and the sources that were given.
+state_hash() {
+    local file
+    {
+        git -C "$ROOT" rev-parse 'HEAD^{tree}' 2>/dev/null || date
+        git -C "$ROOT" diff HEAD 2>/dev/null || true
+        git -C "$ROOT" ls-files --others --exclude-standard 2>/dev/null | while read -r file; do
+            printf '%s\n' "$file"
+            cat "$ROOT/$file"
+        done
+        base_text qemu
+        base_text linux
+        # build/qemu and build/linux may have edits that are in no queue yet.
+        git -C "$BUILD/qemu" diff HEAD 2>/dev/null || true
+        git -C "$BUILD/linux" diff HEAD 2>/dev/null || true
+        printf '%s\n' "$stress"
+    } | hash_of
+}
+
+# passed_before NAME TITLE STATE: has it, with the same files?  Its numbers count.
+passed_before() {
+    local passed skipped date
+    [ -n "$again" ] || return 1
+    read -r passed skipped date <<EOF
+$(sed -n "s/^$3 $1 //p" "$BUILD/stamp/passed" 2>/dev/null)
+EOF
+    [ -n "$passed" ] || return 1
+    STEP_NO=$((STEP_NO + 1))
+    say "[$STEP_NO] $2 ... passed before ($date)"
+    account "$2" "$passed" 0 "$skipped" "passed before, $date"
+}
+
+# passed_now NAME STATE PASSED SKIPPED
+passed_now() {
+    local list="$BUILD/stamp/passed"
+    mkdir -p "$BUILD/stamp"
+    { grep -v "^[^ ]* $1 " "$list" 2>/dev/null || true; } >"$list.new"
+    printf '%s %s %s %s %s\n' "$2" "$1" "$3" "$4" "$(date '+%F %R')" >>"$list.new"
+    mv "$list.new" "$list"
+}
+
+# account TITLE PASSED FAILED SKIPPED WORDS: a line of the summary
+account() {
+    PASSED=$((PASSED + $2))
+    FAILED=$((FAILED + $3))
+    SKIPPED=$((SKIPPED + $4))
+    SUMMARY="$SUMMARY$1: $2 passed, $3 failed, $4 skipped ($5)
+"
+}
+
 # part NAME TITLE COMMAND...: a step whose output is TAP.  It never ends the
 # run: all parts are to be seen in one go.
 part() {
-    local name="$1" title="$2" rc=0 passed failed skipped log="$LOG/$1.log"
+    local name="$1" title="$2" rc=0 passed failed skipped state log="$LOG/$1.log"
     shift 2
+    state=$(state_hash)
+    if passed_before "$name" "$title" "$state"; then return 0; fi
     STEP_KEEP_GOING=1
     step "$name" "$title" tap "$@" || rc=$?
     read -r passed failed skipped <<EOF
@@ -63,19 +119,17 @@ EOF
     elif [ "$failed" -gt 0 ]; then
         grep -A 70 '^not ok' "$log" | grep -E '^(not ok|#)' | cut -c1-300 | sed -n '1,160s/^/  | /p'
         printf '      the whole log: %s\n' "$(rel "$log")"
+    else
+        passed_now "$name" "$state" "$passed" "$skipped"
     fi
-    PASSED=$((PASSED + passed))
-    FAILED=$((FAILED + failed))
-    SKIPPED=$((SKIPPED + skipped))
-    SUMMARY="$SUMMARY$title: $passed passed, $failed failed, $skipped skipped ($(minutes "$STEP_TIME"))
-"
+    account "$title" "$passed" "$failed" "$skipped" "$(minutes "$STEP_TIME")"
 }
 
 # The lab, and its table of kernel selftests: which test, in which kernel.
 lab() {
     local table="$LOG/selftest-matrix.txt"
     ensure_lab
-    part test-lab "lab ($1)" "$ROOT/tests/lab/lab.sh" test "$1" --stress "$stress"
+    part "test-lab-$1" "lab ($1)" "$ROOT/tests/lab/lab.sh" test "$1" --stress "$stress"
     if [ -s "$table" ]; then
         SUMMARY="$SUMMARY
 $(cat "$table")
@@ -98,6 +152,8 @@ each_linux() {
     part test-each-linux "every patch of Linux builds" "$SCRIPTS/queue.sh" check linux --each
 }
 
+[ -z "$again" ] || git -C "$ROOT" rev-parse -q --verify HEAD >/dev/null ||
+    die "--continue needs a git checkout: without one nobody can tell what has changed since"
 begin "test${full:+ --full}${linux:+ --linux}${debug:+ --debug-kernel}"
 ensure_packages
 if [ -n "$debug" ]; then
