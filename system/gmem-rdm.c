@@ -28,6 +28,7 @@ struct GmemRdm {
     RAMBlock *rb;
     bool in_place;
     GmemState *state;
+    unsigned reported;  /* the second of the last shortage; atomic */
     /* For look-up by RamDiscardListener only; protected by the BQL. */
     QLIST_HEAD(, GmemRdmListener) listeners;
 };
@@ -290,14 +291,14 @@ void gmem_rdm_query(GmemRdm *rdm, uint64_t *shared, uint64_t *private,
     gmem_state_stats(rdm->state, stats);
 }
 
-void gmem_rdm_report(GmemJob *job, int err)
+void gmem_rdm_report(const MemoryRegionSection *section, GmemJob *job, int err)
 {
-    static unsigned last;
+    GmemRdm *rdm = section->mr->ram_block->attributes->gmem;
     unsigned now = get_clock() / NANOSECONDS_PER_SECOND;
 
     /* What stops the guest is always said, what it may repeat is not. */
     if ((err == -ENOSPC || err == -ENOMEM) &&
-        qatomic_xchg(&last, now) == now) {
+        qatomic_xchg(&rdm->reported, now) == now) {
         return;
     }
     error_report("%s%s", gmem_job_error(job), gmem_rdm_hint(err));

@@ -88,6 +88,7 @@ static void job_refused(GmemJob *job, const GmemRange *run, int err)
     GmemState *s = job->s;
     uint64_t left = job_revert(job);
     g_autofree char *more = NULL;
+    g_autofree char *text = NULL;
 
     if (left) {
         more = g_strdup_printf("; 0x%" PRIx64 " bytes could not be made private"
@@ -95,15 +96,17 @@ static void job_refused(GmemJob *job, const GmemRange *run, int err)
                                " mapped by any device", left);
         s->stats.failures++;
     }
+    text = g_strdup_printf(
+        "RAM block '%s': a listener refused offset 0x%" PRIx64 ", size 0x%"
+        PRIx64 " as shared memory: %s (errno %d)%s", s->name, run->start,
+        run->end - run->start, g_strerror(-err), -err, more ? more : "");
+    if (left) {
+        /* Also if the job has failed for another reason already */
+        gmem_state_warn(s, "%s", text);
+    }
     if (!job->convert.err) {
         job->convert.err = err;
-        job->convert.error = g_strdup_printf(
-            "RAM block '%s': a listener refused offset 0x%" PRIx64 ", size 0x%"
-            PRIx64 " as shared memory: %s (errno %d)%s", s->name, run->start,
-            run->end - run->start, g_strerror(-err), -err, more ? more : "");
-    }
-    if (left) {
-        gmem_state_warn(s, "%s", job->convert.error);
+        job->convert.error = g_steal_pointer(&text);
     }
 }
 

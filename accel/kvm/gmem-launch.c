@@ -108,6 +108,8 @@ static void gmem_launch(void *opaque, bool running, RunState state)
  * Where all will be private again, devices must not see it shared meanwhile;
  * and a container with a limit may be unable to map all of the guest.
  *
+ * A guest that wakes up has its memory as it was when it went to sleep.
+ *
  * A guest that cannot be reset sees one all the same, before it runs.  TDX has
  * handed its firmware over by then, and sharing that would destroy it.
  */
@@ -117,6 +119,9 @@ static void gmem_reset_enter(Object *obj, ResetType type)
         return;
     }
     kvm_gmem_drop_all();
+    if (type == RESET_TYPE_WAKEUP) {
+        return;
+    }
     if (gmem_launched && current_machine->cgs->initial_private) {
         gmem_rdm_withdraw_all();
     }
@@ -131,7 +136,8 @@ static void gmem_reset_exit(Object *obj, ResetType type)
 {
     Error *err = NULL;
 
-    if (gmem_launched && !gmem_launch_memory(&err)) {
+    if (type != RESET_TYPE_WAKEUP && gmem_launched &&
+        !gmem_launch_memory(&err)) {
         error_reportf_err(err, "cannot reset: ");
         exit(1);
     }

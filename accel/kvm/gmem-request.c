@@ -13,6 +13,7 @@
 #include <linux/kvm.h>
 #include "qapi/error.h"
 #include "qemu/error-report.h"
+#include "qemu/rcu.h"
 #include "qemu/timer.h"
 #include "exec/cpu-common.h"
 #include "hw/boards.h"
@@ -23,6 +24,7 @@
 #include "system/gmem-rdm.h"
 #include "system/kvm.h"
 #include "system/memory.h"
+#include "system/runstate.h"
 #include "trace.h"
 
 /* KVM_HC_MAP_GPA_RANGE counts in pages of this size on every host. */
@@ -35,9 +37,15 @@ struct GmemRequest {
     hwaddr start;
     hwaddr size;
     bool to_private;
+    bool fault;         /* an access asked for it, and waits for no answer */
     int64_t begin_ns;
     int64_t timeout_ns; /* the request's, 0 = for ever */
 };
+
+typedef struct GmemSectionsReclaim {
+    struct rcu_head rcu;
+    GArray *sections;
+} GmemSectionsReclaim;
 
 static const char *gmem_state_name(bool to_private)
 {
@@ -110,13 +118,29 @@ static int gmem_collect_sections(hwaddr start, hwaddr size, bool to_private,
     return 0;
 }
 
-void kvm_gmem_sections_free(GArray *sections)
+static void gmem_sections_reclaim(GmemSectionsReclaim *reclaim)
 {
+    GArray *sections = reclaim->sections;
+
     for (guint i = 0; i < sections->len; i++) {
         memory_region_unref(g_array_index(sections, MemoryRegionSection,
                                           i).mr);
     }
     g_array_unref(sections);
+    g_free(reclaim);
+}
+
+/*
+ * A request may wait for long, and the memory be unplugged and its backend
+ * deleted meanwhile.  Then this reference is the last one, and the memory region
+ * goes with it, which takes the BQL.  RCU's callbacks have that.
+ */
+void kvm_gmem_sections_free(GArray *sections)
+{
+    GmemSectionsReclaim *reclaim = g_new(GmemSectionsReclaim, 1);
+
+    reclaim->sections = sections;
+    call_rcu(reclaim, gmem_sections_reclaim, rcu);
 }
 
 GArray *kvm_gmem_sections(hwaddr start, hwaddr size, bool to_private)
@@ -175,7 +199,9 @@ static int gmem_request_new(hwaddr start, hwaddr size, bool to_private,
     req->to_private = to_private;
     req->begin_ns = get_clock();
     if (cgs) {
-        req->timeout_ns = (int64_t)cgs->convert_timeout * SCALE_MS;
+        /* QOM may set it at any time. */
+        req->timeout_ns =
+            (int64_t)qatomic_read(&cgs->convert_timeout) * SCALE_MS;
     }
     *out = req;
     return 0;
@@ -204,9 +230,10 @@ static GmemJob *gmem_request_job(GmemRequest *req,
 
 /*
  * Returns 0 when all is converted; -EINTR if the thread is wanted elsewhere:
- * call again; -EAGAIN if pages stayed busy for too long, or the host is short
- * of memory: repeating may help the guest, stopping it would not; another
- * -errno, reported, if it failed for good.
+ * call again; -ETIMEDOUT if pages stayed busy for too long; -ENOMEM or -ENOSPC,
+ * reported, if the host is short of memory, or a device can map no more: calling
+ * again goes on with what is left; another -errno, reported, if it failed for
+ * good.
  */
 static int gmem_request_run(GmemRequest *req)
 {
@@ -227,16 +254,28 @@ static int gmem_request_run(GmemRequest *req)
         }
         gmem_rdm_job_end(section, req->to_private, ret, job);
         if (gmem_job_error(job)) {
-            gmem_rdm_report(job, ret);
+            gmem_rdm_report(section, job, ret);
         }
         g_clear_pointer(&req->job, gmem_job_free);
         if (ret) {
-            /* ENOSPC: a device can map no more, and the pages are as before */
-            return ret == -ETIMEDOUT || ret == -ENOMEM || ret == -ENOSPC ?
-                   -EAGAIN : ret;
+            return ret;
         }
     }
     return 0;
+}
+
+/* What could be had by asking again?  Stopping the guest would not help it. */
+static int gmem_request_answer(int ret)
+{
+    switch (ret) {
+    case -EINTR:
+    case -ETIMEDOUT:
+    case -ENOMEM:
+    case -ENOSPC:
+        return -EAGAIN;
+    default:
+        return ret;
+    }
 }
 
 int kvm_gmem_convert_memory(hwaddr start, hwaddr size, bool to_private)
@@ -245,10 +284,7 @@ int kvm_gmem_convert_memory(hwaddr start, hwaddr size, bool to_private)
     int ret = gmem_request_new(start, size, to_private, &req);
 
     if (!ret) {
-        ret = gmem_request_run(req);
-    }
-    if (ret == -EINTR) {
-        ret = -EAGAIN;
+        ret = gmem_request_answer(gmem_request_run(req));
     }
     trace_kvm_gmem_convert(start, size, gmem_state_name(to_private), ret);
     return ret;
@@ -299,17 +335,44 @@ static void gmem_prefault(CPUState *cpu, const GmemRequest *req)
     }
 }
 
+/*
+ * The host lacks something, and this type of guest would take "try again" for
+ * the end.  So the user gets the chance to help, as with a disk that is full.
+ */
+static void gmem_request_stop_vm(const GmemRequest *req)
+{
+    error_report("the virtual machine is stopped before guest memory [0x%"
+                 HWADDR_PRIx ", 0x%" HWADDR_PRIx ") is %s; remove what the "
+                 "message above names, then continue it (cont)", req->start,
+                 req->start + req->size, gmem_state_name(req->to_private));
+    bql_lock();
+    vm_stop(RUN_STATE_IO_ERROR);
+    bql_unlock();
+}
+
 int kvm_gmem_run_pending(CPUState *cpu)
 {
+    ConfidentialGuestSupport *cgs = current_machine->cgs;
     GmemRequest *req = cpu->kvm_gmem_request;
     int ret = gmem_request_run(req);
 
+    if ((ret == -ENOMEM || ret == -ENOSPC) && !req->fault && cgs &&
+        CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(cgs)->failure_is_final) {
+        gmem_request_stop_vm(req);
+        ret = -EINTR;
+    }
     if (ret == -EINTR) {
         trace_kvm_gmem_pending(cpu->cpu_index, req->start, req->size);
         return EXCP_INTERRUPT;
     }
+    ret = gmem_request_answer(ret);
     trace_kvm_gmem_convert(req->start, req->size,
                            gmem_state_name(req->to_private), ret);
+    if (req->fault) {
+        g_clear_pointer(&cpu->kvm_gmem_request, gmem_request_free);
+        /* Still busy: the access faults again, and asks again. */
+        return ret == -EAGAIN ? 0 : ret;
+    }
     if (!ret) {
         gmem_prefault(cpu, req);
     }
@@ -327,13 +390,18 @@ void kvm_gmem_drop_pending(CPUState *cpu)
 {
     GmemRequest *req = cpu->kvm_gmem_request;
     struct kvm_run *run = cpu->kvm_run;
+    bool fault;
 
     if (!req) {
         return;
     }
     g_assert(qemu_cpu_is_self(cpu));
     trace_kvm_gmem_drop(cpu->cpu_index, req->start, req->size);
+    fault = req->fault;
     g_clear_pointer(&cpu->kvm_gmem_request, gmem_request_free);
+    if (fault) {
+        return;
+    }
 
     /*
      * The answer makes KVM write registers on the next entry.  Let that happen
@@ -360,7 +428,8 @@ void kvm_gmem_drop_all(void)
     }
 }
 
-int kvm_gmem_memory_fault(hwaddr gpa, hwaddr size, bool to_private)
+int kvm_gmem_memory_fault(CPUState *cpu, hwaddr gpa, hwaddr size,
+                          bool to_private)
 {
     ConfidentialGuestSupport *cgs = current_machine->cgs;
     int ret;
@@ -370,12 +439,14 @@ int kvm_gmem_memory_fault(hwaddr gpa, hwaddr size, bool to_private)
         return 0;
     }
 
-    ret = kvm_convert_memory(gpa, size, to_private);
-    if (ret == -EINVAL) {
+    g_assert(!cpu->kvm_gmem_request);
+    ret = gmem_request_new(gpa, size, to_private, &cpu->kvm_gmem_request);
+    if (ret) {
         error_report("guest access to 0x%" HWADDR_PRIx ", size 0x%" HWADDR_PRIx
                      ": this is no memory that could be %s", gpa, size,
                      gmem_state_name(to_private));
+        return ret;
     }
-    /* Still busy: the access faults again, and asks again. */
-    return ret == -EAGAIN ? 0 : ret;
+    cpu->kvm_gmem_request->fault = true;
+    return 0;
 }

@@ -134,13 +134,14 @@ void gmem_rdm_query(GmemRdm *rdm, uint64_t *shared, uint64_t *private,
 
 /**
  * gmem_rdm_report: tell the user why a job has failed
+ * @section: what the job is about
  * @job: it has a message
  * @err: -errno with which it ended
  *
- * A shortage (-ENOSPC, -ENOMEM) is told once a second at most: the guest goes
- * on, and may ask again as often as it likes.
+ * A shortage (-ENOSPC, -ENOMEM) is told once a second at most for each block:
+ * the guest goes on, and may ask again as often as it likes.
  */
-void gmem_rdm_report(GmemJob *job, int err);
+void gmem_rdm_report(const MemoryRegionSection *section, GmemJob *job, int err);
 
 /**
  * gmem_rdm_launch_all: tell the listeners of all RAM blocks what is shared

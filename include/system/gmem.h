@@ -59,9 +59,10 @@ void kvm_gmem_launch_init(void);
  * @size: bytes, a multiple of the host page size
  * @errp: where to store the error
  *
- * For in-place mode, before the virtual machine runs for the first time: what
- * was written through the host mapping is about to be measured, or encrypted,
- * where it lies.  Devices are told nothing.  Pages that are in use in the host
+ * For memory that starts shared, before the virtual machine runs for the first
+ * time or, where the type can be reset, again: what was written through the
+ * host mapping may be about to be measured, or encrypted, where it lies.
+ * Devices are told nothing.  Pages that are in use in the host
  * are waited for, but not as long as convert-timeout may say: nobody could end
  * the wait.
  *
@@ -284,7 +285,8 @@ GArray *kvm_gmem_sections(hwaddr start, hwaddr size, bool to_private);
  * kvm_gmem_sections_free: drop the references and free the array
  * @sections: from kvm_gmem_sections()
  *
- * May be called with or without the BQL, also from another thread.
+ * May be called with or without the BQL, also from another thread: the
+ * references are dropped once RCU's thread has the BQL.
  */
 void kvm_gmem_sections_free(GArray *sections);
 
@@ -339,11 +341,17 @@ void kvm_gmem_map_gpa_range(CPUState *cpu, uint64_t gpa, uint64_t npages,
  * time in which the virtual machine is stopped counts as waiting; another
  * attempt is made before the guest is told.
  *
- * Returns 0 when the request is answered (0, EINVAL or EAGAIN in
- * hypercall.ret, all KVM accepts) and the guest can be entered; EXCP_INTERRUPT
+ * Returns 0 when the request is answered (a hypercall: 0, EINVAL or EAGAIN in
+ * hypercall.ret, all KVM accepts; an access is just repeated, whether the page
+ * was converted or is still busy) and the guest can be entered; EXCP_INTERRUPT
  * when the vCPU is wanted elsewhere: the request stays pending, and the guest
  * must not be entered, as KVM would take the answer as given; or a negative
  * errno, reported, when the virtual machine cannot go on.
+ *
+ * A host that is short of memory, or a device that can map no more, is EAGAIN
+ * for the guest.  Where the guest's type takes any answer but success for the
+ * end (failure_is_final), the virtual machine is stopped instead, with
+ * RUN_STATE_IO_ERROR, and the request is repeated when the user continues it.
  */
 int kvm_gmem_run_pending(CPUState *cpu);
 
@@ -353,7 +361,7 @@ int kvm_gmem_run_pending(CPUState *cpu);
  *
  * To be called before registers of the vCPU are replaced (reset, loading of a
  * snapshot) and before its file descriptor is given away (unplug).  What was
- * converted stays converted.  KVM completes the hypercall, with EAGAIN, in the
+ * converted stays converted.  KVM completes a hypercall, with EAGAIN, in the
  * registers that are about to go.
  */
 void kvm_gmem_drop_pending(CPUState *cpu);
@@ -367,17 +375,21 @@ void kvm_gmem_drop_all(void);
 
 /**
  * kvm_gmem_memory_fault: handle KVM_EXIT_MEMORY_FAULT
+ * @cpu: the vCPU that exited; it has no pending request
  * @gpa: guest physical address
  * @size: bytes
  * @to_private: the state that the exit flags ask for
  *
- * Converts where the confidential guest's type lets an access ask for a
- * conversion.  Where it does not, the exit tells of a fault that raced with
- * another vCPU's conversion: its flag is a state of the past, not a wish, and
- * the vCPU just enters the guest again.
+ * Where the confidential guest's type lets an access ask for a conversion, the
+ * range becomes the vCPU's pending request, for kvm_gmem_run_pending(): it waits
+ * as one that was made by hypercall does, over stop and cont, too.  Where the
+ * type does not, the exit tells of a fault that raced with another vCPU's
+ * conversion: its flag is a state of the past, not a wish, and the vCPU just
+ * enters the guest again.
  *
- * Returns 0 to enter the guest again, negative to stop the virtual machine.
+ * Returns 0 to go on, -EINVAL, reported, to stop the virtual machine.
  */
-int kvm_gmem_memory_fault(hwaddr gpa, hwaddr size, bool to_private);
+int kvm_gmem_memory_fault(CPUState *cpu, hwaddr gpa, hwaddr size,
+                          bool to_private);
 
 #endif /* SYSTEM_GMEM_H */

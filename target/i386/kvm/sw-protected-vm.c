@@ -45,12 +45,12 @@ OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(X86SwProtectedVm,
                                           X86_CONFIDENTIAL_GUEST,
                                           { TYPE_USER_CREATABLE }, { })
 
-static int sw_protected_convert_devices(void)
+static bool sw_protected_convert_devices(Error **errp)
 {
     MemoryDeviceInfoList *list = qmp_memory_device_list();
-    int ret = 0;
+    bool ok = true;
 
-    for (MemoryDeviceInfoList *i = list; i && !ret; i = i->next) {
+    for (MemoryDeviceInfoList *i = list; i && ok; i = i->next) {
         PCDIMMDeviceInfo *dimm = NULL;
 
         if (i->value->type == MEMORY_DEVICE_INFO_KIND_DIMM) {
@@ -59,37 +59,34 @@ static int sw_protected_convert_devices(void)
             dimm = i->value->u.nvdimm.data;
         }
         if (dimm) {
-            ret = kvm_gmem_convert_memory(dimm->addr, dimm->size, true);
+            ok = kvm_gmem_launch_private(dimm->addr, dimm->size, errp);
         }
     }
     qapi_free_MemoryDeviceInfoList(list);
-    return ret;
+    return ok;
 }
 
-/* All is shared until now. */
+/*
+ * All is shared until now.  What is busy is waited for as at a launch, whatever
+ * the guest's convert-timeout is: the main loop waits here.
+ */
 static bool sw_protected_convert_initial(ConfidentialGuestSupport *cgs,
                                          Error **errp)
 {
     X86MachineState *x86ms = X86_MACHINE(current_machine);
     uint64_t below_4g = x86ms->below_4g_mem_size;
-    int ret = 0;
 
-    if (below_4g > SW_PROTECTED_WINDOW) {
-        ret = kvm_gmem_convert_memory(SW_PROTECTED_WINDOW,
-                                      below_4g - SW_PROTECTED_WINDOW, true);
+    if (below_4g > SW_PROTECTED_WINDOW &&
+        !kvm_gmem_launch_private(SW_PROTECTED_WINDOW,
+                                 below_4g - SW_PROTECTED_WINDOW, errp)) {
+        return false;
     }
-    if (!ret && x86ms->above_4g_mem_size) {
-        ret = kvm_gmem_convert_memory(x86ms->above_4g_mem_start,
-                                      x86ms->above_4g_mem_size, true);
+    if (x86ms->above_4g_mem_size &&
+        !kvm_gmem_launch_private(x86ms->above_4g_mem_start,
+                                 x86ms->above_4g_mem_size, errp)) {
+        return false;
     }
-    if (!ret) {
-        ret = sw_protected_convert_devices();
-    }
-    if (ret) {
-        error_setg(errp, "%s: cannot make the guest's memory private: %s",
-                   TYPE_X86_SW_PROTECTED_VM, strerror(-ret));
-    }
-    return !ret;
+    return sw_protected_convert_devices(errp);
 }
 
 static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)

@@ -192,6 +192,17 @@ uint64_t number(const char *s)
     }
 }
 
+bool word_is(const char *line, const char *name, const char *value)
+{
+    const char *p = word_value(line, name);
+
+    while (p && *value && *p == *value) {
+        p++;
+        value++;
+    }
+    return p && !*value && (*p == ' ' || *p == 0);
+}
+
 uint64_t word_number(const char *line, const char *name, uint64_t absent)
 {
     const char *v = word_value(line, name);

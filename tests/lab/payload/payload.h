@@ -64,6 +64,9 @@ bool str_contains(const char *s, const char *part);
  */
 const char *word_value(const char *line, const char *name);
 
+/* word_is: is there a word "@name=@value" in @line? */
+bool word_is(const char *line, const char *name, const char *value);
+
 /* number: parse decimal or 0x hexadecimal; stops at the first other char. */
 uint64_t number(const char *s);
 

@@ -60,10 +60,75 @@ static void busy_access(void)
     step_end("an access to a page held %lu ms: private after %lu ms", ms, took);
 }
 
+static void must_come(unsigned n, const char *action)
+{
+    const char *a = ask("event %u 3000", n);
+
+    check(word_is(a, "action", action), "event %u must be \"%s\": %s", n,
+          action, a);
+}
+
+/* stop and cont meanwhile are part of the same wait. */
+static void busy_access_stopped(void)
+{
+    uint64_t ms = 1800, took;
+    const char *a;
+
+    step_begin();
+    check_convert(BASE, 1, false, 0);
+    store(BASE, 1);
+    ask("pin 0x%lx 1 %lu", BASE, ms);
+    ask("after 1300 stop 200");
+    ask("mark");
+    check_op(OP_TOUCH, BASE, 1, TOUCH_PRIVATE, OP_NOT_ACCEPTED);
+    took = word_number(ask("since"), "ms", 0);
+    check(took >= ms, "took %lu ms", took);
+    a = ask("result");
+    check(word_number(a, "stop-ms", 99999) < ms / 10, "stop: %s", a);
+    must_come(0, "waiting");
+    must_come(1, "converted");
+    check(str_equal(ask("event 2 500"), "none"), "a third event");
+    check(number(ask("count kvm_gmem_drop")) == 0, "the wait was given up");
+    check_kernel(BASE, 1, true);
+    step_end("the same with stop and cont: one wait, %lu ms, that ends with the "
+             "conversion", took);
+}
+
 static void cgs_busy(void)
 {
     busy_request();
     busy_access();
+    if (!is_tdx()) {
+        busy_access_stopped();
+    }
+}
+
+/*
+ * The host is short of memory for two seconds.  An SEV-SNP guest could not go on
+ * with any answer: it is stopped, and stopped again if it is continued too early.
+ */
+static void cgs_no_memory(void)
+{
+    uint64_t took;
+    unsigned tries = 1;
+
+    step_begin();
+    if (!is_tdx()) {
+        ask("after 1000 hmp cont");
+        ask("after 3000 hmp cont");
+    }
+    ask("mark");
+    check_convert(BASE, 5, false, is_tdx() ? EAGAIN : 0);
+    while (is_tdx() && convert(BASE, 5, false) == EAGAIN) {
+        tries++;
+    }
+    took = word_number(ask("since"), "ms", 0);
+    check(took >= (is_tdx() ? 2000 : 3000), "shared after %lu ms", took);
+    check(is_tdx() == (tries > 1), "%u times told to try again", tries);
+    fill(BASE, 5, 1);
+    host_verify(BASE, 5, 1);
+    step_end("no memory: %s, all shared after %lu ms",
+             is_tdx() ? "told to try again" : "stopped until continued", took);
 }
 
 static void must(const char *command)
@@ -148,6 +213,7 @@ static void cgs_hashes(void)
 const PayloadTest tests_cgs_host[] = {
     { "cgs-hashes", cgs_hashes },
     { "cgs-busy", cgs_busy },
+    { "cgs-no-memory", cgs_no_memory },
     { "cgs-plug", cgs_plug },
     { "cgs-vfio", cgs_vfio },
     { }

@@ -9,17 +9,6 @@
 #define EVENT_MS    6000            /* for one to come, on a slow machine */
 
 /* Is the word "@name=..." of @line "@value", as a whole? */
-static bool word_is(const char *line, const char *name, const char *value)
-{
-    const char *p = word_value(line, name);
-
-    while (p && *value && *p == *value) {
-        p++;
-        value++;
-    }
-    return p && !*value && (*p == ' ' || *p == 0);
-}
-
 #define check_word(line, name, want) do {                                   \
         uint64_t have_ = word_number(line, name, -1ul);                     \
         uint64_t want_ = (want);                                            \

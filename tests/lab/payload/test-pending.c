@@ -83,6 +83,52 @@ static void reset_while_busy(void)
     step_end("the same range can be converted afterwards");
 }
 
+#define LPC             (0x1f << 3)
+#define LPC_PMBASE      0x40
+#define LPC_ACPI_CNTL   0x44
+#define LPC_ACPI_EN     0x80
+#define PMBASE          0x600
+#define PM1_CNT         (PMBASE + 4)
+#define PM1_SUSPEND     (1 << 13 | 1 << 10)
+
+/* Suspend to RAM.  It goes on with a new life of this payload. */
+static void suspend(void)
+{
+    pci_write32(LPC, LPC_PMBASE, PMBASE | 1);
+    pci_write8(LPC, LPC_ACPI_CNTL, LPC_ACPI_EN);
+    outw(PM1_CNT, PM1_SUSPEND);
+    for (;;) {
+        relax();
+    }
+}
+
+/* A guest that wakes up resets its devices, not its memory. */
+static void suspend_to_ram(void)
+{
+    bool private = param("private", 0);
+    const char *want = private ? "S256P256" : "P256S256";
+
+    if (load(LIFE) != MARKER) {
+        fill(BASE, 512, 1);
+        check_convert(BASE, 256, !private, 0);
+        check_state(BASE, 512, want);
+        store(LIFE, MARKER);
+        ask("after 500 hmp system_wakeup");
+        ask("mark");
+        suspend();
+    }
+    store(LIFE, 0);
+
+    step_begin();
+    check_state(BASE, 512, want);
+    verify(BASE, 512, 1);
+    check_convert(BASE, 512, true, 0);
+    verify(BASE, 512, 1);
+    check_convert(BASE, 512, false, 0);
+    host_verify(BASE, 512, 1);
+    step_end("after suspend and wakeup each page is in the state that it was in");
+}
+
 /* Where a debugger sends the vCPU; its first instruction counts. */
 void jump_target(void);
 void jump_landed(void);
@@ -405,5 +451,6 @@ const PayloadTest tests_pending[] = {
     { "two-vcpus", two_vcpus },
     { "pam-while-converting", pam_while_converting },
     { "stale-faults", stale_faults },
+    { "suspend-to-ram", suspend_to_ram },
     { }
 };

@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include <linux/psp-sev.h>
 #include "personality.h"
@@ -50,6 +51,8 @@ static void read_option(const char *word)
         options.cpuid_mismatch = n;
     } else if (sscanf(word, "stale-faults=%lu", &n) == 1) {
         options.stale_faults = n;
+    } else if (sscanf(word, "no-memory=%lu", &n) == 1) {
+        options.no_memory = n;
     } else {
         complain(0, "PERSONALITY has no \"%s\"", word);
     }
@@ -302,9 +305,30 @@ static long vcpu_call(Vcpu *v, unsigned long request, void *argument)
 
 /* --- guest_memfd ---------------------------------------------------------------- */
 
+/* A request for five pages, which nothing else asks for, begins the shortage. */
+static bool short_of_memory(const struct kvm_memory_attributes2 *a)
+{
+    static struct timespec begin;
+    struct timespec now;
+
+    if (!options.no_memory) {
+        return false;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!begin.tv_sec) {
+        if (a->size != 5 * PAGE_SIZE) {
+            return false;
+        }
+        begin = now;
+    }
+    return (now.tv_sec - begin.tv_sec) * 1000 +
+           (now.tv_nsec - begin.tv_nsec) / 1000000 < options.no_memory;
+}
+
 static long set_attributes2(GmemFile *f, struct kvm_memory_attributes2 *a)
 {
-    long ret = raw_ioctl(f->fd, KVM_SET_MEMORY_ATTRIBUTES2, a);
+    long ret = short_of_memory(a) ? -ENOMEM
+             : raw_ioctl(f->fd, KVM_SET_MEMORY_ATTRIBUTES2, a);
 
     log_call("KVM_SET_MEMORY_ATTRIBUTES2 gmem%u offset=0x%llx size=0x%llx "
              "0x%llx%s", f->index, a->offset, a->size, a->attributes,

@@ -93,6 +93,7 @@ typedef struct Options {
     unsigned chunk;         /* chunk=N: a launch command does N pages a call */
     bool cpuid_mismatch;    /* cpuid-mismatch=1: firmware corrects that page */
     unsigned stale_faults;  /* stale-faults=N: a made-up one every N exits */
+    unsigned no_memory;     /* no-memory=MS: ENOMEM, from five pages on */
 } Options;
 
 extern pthread_mutex_t personality_lock;
