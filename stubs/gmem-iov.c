@@ -25,3 +25,15 @@ int gmem_iov_copy(const struct iovec *iov, unsigned niov, void *buf,
     }
     return 0;
 }
+
+bool gmem_iov_move(void *base, void *buf, size_t bytes, bool to_iov)
+{
+    memcpy(to_iov ? base : buf, to_iov ? buf : base, bytes);
+    return true;
+}
+
+bool gmem_iov_set(void *base, int c, size_t bytes)
+{
+    memset(base, c, bytes);
+    return true;
+}

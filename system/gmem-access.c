@@ -23,6 +23,8 @@ typedef struct GmemGuard {
 
 static __thread GmemGuard *gmem_guard;
 
+bool gmem_access_in_use;
+
 void gmem_guard_escape(const void *addr)
 {
     GmemGuard *guard = gmem_guard;
@@ -148,6 +150,7 @@ static const MemoryRegionOps gmem_region_ops = {
 
 void gmem_access_init_region(MemoryRegion *mr)
 {
+    gmem_access_in_use = true;
     mr->ops = &gmem_region_ops;
     mr->opaque = mr;
     mr->lockless_io = true;

@@ -8,31 +8,55 @@
 
 #include "qemu/osdep.h"
 #include "system/gmem-access.h"
+#include "system/gmem-access-internal.h"
 #include "system/gmem-iov.h"
+
+bool gmem_iov_move(void *base, void *buf, size_t bytes, bool to_iov)
+{
+    if (gmem_access_in_use) {
+        return gmem_access_copy(base, buf, bytes, to_iov);
+    }
+    memcpy(to_iov ? base : buf, to_iov ? buf : base, bytes);
+    return true;
+}
+
+bool gmem_iov_set(void *base, int c, size_t bytes)
+{
+    uint8_t chunk[4096];
+
+    if (!gmem_access_in_use) {
+        memset(base, c, bytes);
+        return true;
+    }
+    memset(chunk, c, MIN(bytes, sizeof(chunk)));
+    while (bytes) {
+        size_t n = MIN(bytes, sizeof(chunk));
+
+        if (!gmem_access_copy(base, chunk, n, true)) {
+            return false;
+        }
+        base += n;
+        bytes -= n;
+    }
+    return true;
+}
 
 int gmem_iov_zero(const struct iovec *iov, unsigned niov, size_t offset,
                   size_t bytes)
 {
-    static const uint8_t zeros[4096];
     unsigned i;
 
     for (i = 0; bytes; i++) {
-        size_t pos;
+        size_t pos, n;
 
         assert(i < niov);
         pos = MIN(offset, iov[i].iov_len);
         offset -= pos;
-        while (bytes && pos < iov[i].iov_len) {
-            size_t n = MIN(MIN(iov[i].iov_len - pos, bytes), sizeof(zeros));
-
-            /* Only read from: the copy goes to the guest's memory */
-            if (!gmem_access_copy(iov[i].iov_base + pos, (void *)zeros, n,
-                                  true)) {
-                return -EFAULT;
-            }
-            pos += n;
-            bytes -= n;
+        n = MIN(iov[i].iov_len - pos, bytes);
+        if (!gmem_iov_set(iov[i].iov_base + pos, 0, n)) {
+            return -EFAULT;
         }
+        bytes -= n;
     }
     return 0;
 }
@@ -48,7 +72,7 @@ int gmem_iov_copy(const struct iovec *iov, unsigned niov, void *buf,
 
         assert(i < niov);
         n = MIN(iov[i].iov_len, bytes);
-        if (!gmem_access_copy(iov[i].iov_base, buf, n, to_iov)) {
+        if (!gmem_iov_move(iov[i].iov_base, buf, n, to_iov)) {
             ret = -EFAULT;
             if (to_iov) {
                 break;

@@ -30,6 +30,9 @@
 /* KVM_HC_MAP_GPA_RANGE counts in pages of this size on every host. */
 #define GMEM_HYPERCALL_PAGE_BITS 12
 
+/* What one call maps in advance: takes about as long as a pause of a job may */
+#define GMEM_PREFAULT_STEP (16ULL * 1024 * 1024)
+
 struct GmemRequest {
     GArray *sections;   /* MemoryRegionSection, each with a reference */
     guint next;         /* the section whose turn it is */
@@ -315,23 +318,30 @@ void kvm_gmem_map_gpa_range(CPUState *cpu, uint64_t gpa, uint64_t npages,
  * than the call; more of them get memory that nobody has used yet, as by the
  * guest's first access.  What fails here fails again, and is reported, when the
  * guest does.
+ *
+ * A signal ends the call early.  But one that comes a moment before it has been
+ * handled by then, and KVM does not look at immediate_exit here: so no call is
+ * for much.  Dual-backed, the calls are those of QEMU 10.2.2.
  */
 static void gmem_prefault(CPUState *cpu, const GmemRequest *req)
 {
     const GmemConvertOps *ops = kvm_gmem_convert_ops();
-    struct kvm_pre_fault_memory mem = {
-        .gpa = req->start,
-        .size = req->size,
-    };
+    bool in_place = kvm_gmem_in_place();
+    struct kvm_pre_fault_memory mem = { .gpa = req->start };
+    hwaddr end = req->start + req->size;
 
     if (!kvm_pre_fault_memory_supported ||
-        (kvm_gmem_in_place() && req->size == qemu_real_host_page_size())) {
+        (in_place && req->size == qemu_real_host_page_size())) {
         return;
     }
-    /* A signal interrupts the call, which moves the start of the range. */
-    while (mem.size && !ops->should_stop(NULL) &&
-           !kvm_vcpu_ioctl(cpu, KVM_PRE_FAULT_MEMORY, &mem)) {
-        /* the rest of the range */
+    /* KVM moves the start of the range as far as it got. */
+    while (mem.gpa < end && !ops->should_stop(NULL)) {
+        mem.size = in_place ? MIN(end - mem.gpa, GMEM_PREFAULT_STEP) :
+                              end - mem.gpa;
+        trace_kvm_gmem_prefault(cpu->cpu_index, mem.gpa, mem.size);
+        if (kvm_vcpu_ioctl(cpu, KVM_PRE_FAULT_MEMORY, &mem)) {
+            break;
+        }
     }
 }
 

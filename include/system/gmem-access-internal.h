@@ -1,5 +1,5 @@
 /*
- * guest_memfd in-place conversion: what gmem-access.c and gmem-sigbus.c share
+ * guest_memfd in-place conversion: shared by gmem-access.c, -iov.c, -sigbus.c
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -8,6 +8,12 @@
 
 #ifndef SYSTEM_GMEM_ACCESS_INTERNAL_H
 #define SYSTEM_GMEM_ACCESS_INTERNAL_H
+
+/*
+ * There is in-place memory, or was.  Set under the BQL when the first such
+ * region is made, before anybody can map it; may be read without a lock.
+ */
+extern bool gmem_access_in_use;
 
 /**
  * gmem_guard_escape: leave the guarded copy that this thread is in

@@ -10,6 +10,10 @@
  * request becomes an I/O error.
  *
  * They take any memory, and cost a few instructions more than memcpy().
+ *
+ * gmem_iov_move() and gmem_iov_set() are what util/iov.c is made of, so that
+ * its callers, devices and block drivers, live on, too: they see that a buffer
+ * is shorter than they thought.
  */
 
 #ifndef SYSTEM_GMEM_IOV_H
@@ -46,5 +50,34 @@ int gmem_iov_zero(const struct iovec *iov, unsigned niov, size_t offset,
  */
 int gmem_iov_copy(const struct iovec *iov, unsigned niov, void *buf,
                   size_t bytes, bool to_iov);
+
+/**
+ * gmem_iov_move: copy between one buffer of a request and memory of QEMU
+ *
+ * @base: the buffer
+ * @buf, @bytes: memory that no guest has; how much
+ * @to_iov: to the buffer; else from it
+ *
+ * May be called as gmem_iov_zero().  A plain memcpy() if there is no in-place
+ * memory.
+ *
+ * Returns false if a page of the buffer is private; what is in front of that
+ * page has been copied, and @buf is defined as a whole.
+ */
+bool gmem_iov_move(void *base, void *buf, size_t bytes, bool to_iov);
+
+/**
+ * gmem_iov_set: memset() of one buffer of a request
+ *
+ * @base, @bytes: the buffer
+ * @c: what to fill it with
+ *
+ * May be called as gmem_iov_zero().  A plain memset() if there is no in-place
+ * memory.
+ *
+ * Returns false if a page of the buffer is private; what is in front of that
+ * page has been filled.
+ */
+bool gmem_iov_set(void *base, int c, size_t bytes);
 
 #endif /* SYSTEM_GMEM_IOV_H */

@@ -31,7 +31,8 @@ typedef enum LaterKind {
 typedef struct Later {
     LaterKind kind;
     bool armed;             /* a mark came: the clock runs */
-    int after_ms;           /* from the mark; -1: when a page was busy */
+    int after_ms;           /* from the mark; -1: when a page was busy, or */
+    char *after_event;      /* behind the first of these; may be NULL */
     double due;             /* ms clock; 0: not known yet */
     GuestPlace place;
     uint64_t npages, stride;
@@ -73,6 +74,7 @@ static void later_free(gpointer p)
 {
     Later *l = p;
 
+    g_free(l->after_event);
     g_free(l->want);
     g_free(l->result);
     g_free(l);
@@ -181,7 +183,9 @@ static char *do_after(Control *c, char **w)
     Later *l = g_new0(Later, 1);
     char *error = NULL;
 
-    l->after_ms = g_str_equal(w[1], "busy") ? -1 : (int)arg(w, 1);
+    l->after_ms = g_ascii_isdigit(*w[1]) ? (int)arg(w, 1) : -1;
+    l->after_event = l->after_ms >= 0 || g_str_equal(w[1], "busy")
+                     ? NULL : g_strdup(w[1]);
     if (g_str_equal(w[2], "state") && n == 7) {
         l->kind = LATER_STATE;
         l->npages = arg(w, 4);
@@ -508,7 +512,8 @@ static void tick_one(Control *c, Later *l)
     if (!l->due) {
         if (l->after_ms >= 0) {
             l->due = c->mark + l->after_ms;
-        } else if (qtrace_sum(c->trace, 0).eagain) {
+        } else if (l->after_event ? qtrace_count(c->trace, l->after_event)
+                                  : qtrace_sum(c->trace, 0).eagain) {
             l->due = now_ms() + BUSY_DELAY_MS;
         } else if (c->pins->len && !any_pin_held(c)) {
             l->result = g_strdup("pinned=0 same=0 saw=no-EAGAIN");

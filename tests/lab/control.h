@@ -31,8 +31,9 @@
  *                             debugger does -> ms=, error=
  *   after WHEN unpin          as "unpin"
  *   after WHEN quit           end QEMU
- *                             WHEN: milliseconds from the mark, or "busy":
- *                             30 ms behind the first EAGAIN since the mark
+ *                             WHEN: milliseconds from the mark, "busy": 30 ms
+ *                             behind the first EAGAIN since the mark, or EVENT:
+ *                             30 ms behind the first that QEMU traced
  *   result                    wait for the next "after" to be done -> ms=...
  *   count EVENT               -> how often QEMU traced it since the mark
  *   gmem [BLOCK]              -> query-guest-memfd: mode=, and what it says of

@@ -8,6 +8,10 @@
  *   36 MiB    fallocate() of a file of that size: ENOSPC
  *   72 MiB    mmap() of a file: its first page stays in use, for good
  *   12 KiB    pread(), preadv(): after some time the file ends behind 1 KiB
+ *   16 MiB, and more
+ *             KVM_PRE_FAULT_MEMORY: the first call waits for a signal before it
+ *             begins, as if that had come just then; a further one before the
+ *             vCPU's next KVM_RUN is told on stderr
  */
 #define _GNU_SOURCE
 /* With it, mmap and fallocate would be other names of mmap64 and fallocate64. */
@@ -15,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -30,6 +35,7 @@
 #define FAIL_MMAP       (28 * MIB)
 #define FAIL_FALLOCATE  (36 * MIB)
 #define HOLD_PAGE       (72 * MIB)
+#define PREFAULT        (16 * MIB)
 #define SHORT_READ      (12 * 1024ul)
 #define SHORT_ANSWER    1024ul
 
@@ -40,6 +46,39 @@ struct create_guest_memfd {
     uint64_t reserved[6];
 };
 #define CREATE_GUEST_MEMFD  _IOWR(0xae, 0xd4, struct create_guest_memfd)
+
+struct pre_fault_memory {
+    uint64_t gpa;
+    uint64_t size;
+    uint64_t flags;
+    uint64_t padding[5];
+};
+#define PRE_FAULT_MEMORY    _IOWR(0xae, 0xd5, struct pre_fault_memory)
+#define RUN                 _IO(0xae, 0x80)
+
+/* Nobody wants the vCPU for so long: something is wrong with the scenario. */
+#define SIGNAL_WAIT_S       20
+
+/* Of a vCPU's thread: a call has waited for a signal; it ran since then. */
+static __thread bool waited, ran;
+
+/*
+ * QEMU's handler of the signal runs in here, so the call itself will not be
+ * interrupted any more.
+ */
+static void before_prefault(uint64_t size)
+{
+    struct timespec limit = { .tv_sec = SIGNAL_WAIT_S };
+
+    if (!waited && size >= PREFAULT) {
+        waited = true;
+        if (nanosleep(&limit, NULL) == 0) {
+            dprintf(2, "fail-call.so: no signal came\n");
+        }
+    } else if (waited && !ran) {
+        dprintf(2, "fail-call.so: memory is mapped after the signal\n");
+    }
+}
 
 int ioctl(int fd, unsigned long request, ...)
 {
@@ -53,6 +92,11 @@ int ioctl(int fd, unsigned long request, ...)
         ((struct create_guest_memfd *)arg)->size == FAIL_CREATE) {
         errno = ENOMEM;
         return -1;
+    }
+    if (request == PRE_FAULT_MEMORY) {
+        before_prefault(((struct pre_fault_memory *)arg)->size);
+    } else if (request == RUN) {
+        ran = waited;
     }
     return syscall(SYS_ioctl, fd, request, arg);
 }

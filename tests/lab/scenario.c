@@ -90,6 +90,7 @@ static const char *set_key(Scenario *s, const char *key, const char *value)
     }
     if (g_str_equal(key, "disk")) {
         s->disk = atoi(value);
+        s->qcow2 = g_str_has_suffix(value, " qcow2");
         return s->disk > 0 ? NULL : "must be a number of MiB";
     }
     if (g_str_equal(key, "protected-vm")) {

@@ -38,6 +38,7 @@ typedef struct Scenario {
     char *why;              /* regex that its reason matches; may be NULL */
     int timeout;            /* seconds */
     int disk;               /* MiB of an empty file "disk" in the work folder */
+    bool qcow2;             /* its format; else raw */
     bool protected_vm;      /* with the confidential guest object? */
     bool stderr_allowed;    /* other lines on stderr are not an error */
 } Scenario;

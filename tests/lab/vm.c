@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,13 +211,61 @@ static bool accept_all(Vm *vm, const int *listeners, int seconds, char **error)
     return true;
 }
 
-/* A file of zeros for "-drive file=WORK/disk" */
-static bool make_disk(const char *dir, int mib, char **error)
+#define QCOW2_CLUSTER_BITS  16
+#define QCOW2_CLUSTER(n)    ((uint64_t)(n) << QCOW2_CLUSTER_BITS)
+
+/*
+ * An image that has nothing allocated, as docs/interop/qcow2.rst of QEMU
+ * describes it.  Its four clusters: header, refcount table, refcount block, L1
+ * table.
+ */
+static bool write_qcow2(int fd, uint64_t size)
+{
+    static const uint16_t refcounts[] = {
+        GUINT16_TO_BE(1), GUINT16_TO_BE(1), GUINT16_TO_BE(1), GUINT16_TO_BE(1)
+    };
+    const uint64_t block = GUINT64_TO_BE(QCOW2_CLUSTER(2));
+    const struct {
+        uint32_t magic, version;
+        uint64_t backing_offset;
+        uint32_t backing_size, cluster_bits;
+        uint64_t size;
+        uint32_t crypt_method, l1_size;
+        uint64_t l1_table, refcount_table;
+        uint32_t refcount_clusters, nb_snapshots;
+        uint64_t snapshots, incompatible, compatible, autoclear;
+        uint32_t refcount_order, header_length;
+    } header = {
+        .magic = GUINT32_TO_BE(0x514649fbu),
+        .version = GUINT32_TO_BE(3),
+        .cluster_bits = GUINT32_TO_BE(QCOW2_CLUSTER_BITS),
+        .size = GUINT64_TO_BE(size),
+        .l1_size = GUINT32_TO_BE(1),        /* enough for 512 MiB */
+        .l1_table = GUINT64_TO_BE(QCOW2_CLUSTER(3)),
+        .refcount_table = GUINT64_TO_BE(QCOW2_CLUSTER(1)),
+        .refcount_clusters = GUINT32_TO_BE(1),
+        .refcount_order = GUINT32_TO_BE(4),
+        .header_length = GUINT32_TO_BE(104),
+    };
+
+    G_STATIC_ASSERT(sizeof(header) == 104);
+    return ftruncate(fd, QCOW2_CLUSTER(4)) == 0 &&
+           pwrite(fd, &header, sizeof(header), 0) == sizeof(header) &&
+           pwrite(fd, &block, sizeof(block),
+                  QCOW2_CLUSTER(1)) == sizeof(block) &&
+           pwrite(fd, refcounts, sizeof(refcounts),
+                  QCOW2_CLUSTER(2)) == sizeof(refcounts);
+}
+
+/* An image of zeros for "-drive file=WORK/disk" */
+static bool make_disk(const char *dir, const Scenario *s, char **error)
 {
     g_autofree char *path = g_strdup_printf("%s/disk", dir);
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    off_t size = (off_t)s->disk << 20;
 
-    if (fd < 0 || ftruncate(fd, (off_t)mib << 20) < 0) {
+    if (fd < 0 || (s->qcow2 ? !write_qcow2(fd, size)
+                            : ftruncate(fd, size) < 0)) {
         *error = g_strdup_printf("%s: %s", path, strerror(errno));
     }
     close_fd(fd);
@@ -239,7 +288,7 @@ Vm *vm_start(const Scenario *s, const LabPaths *paths, char **error)
     unlink(vm->kvm_trace_path);
     unlink(vm->calls_path);
     argv = command_line(s, paths, vm->trace_path, error);
-    ok = argv != NULL && (!s->disk || make_disk(paths->work, s->disk, error));
+    ok = argv != NULL && (!s->disk || make_disk(paths->work, s, error));
     for (int i = 0; ok && i < CHANNELS; i++) {
         listeners[i] = listen_at(paths->work, channel_names[i], error);
         ok = listeners[i] >= 0;

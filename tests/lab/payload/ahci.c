@@ -24,6 +24,8 @@
 #define FIS_COMMAND     0x8027u         /* host to device, a command */
 #define READ_DMA_EXT    0x25u
 #define WRITE_DMA_EXT   0x35u
+#define READ_PIO_EXT    0x24u           /* by way of a buffer of the disk */
+#define WRITE_PIO_EXT   0x34u
 #define DEVICE_LBA      0x40u
 #define PRDT            0x80            /* in the command table */
 
@@ -67,7 +69,8 @@ static bool start(uint64_t mem)
     return true;
 }
 
-static DiskAnswer io(bool write, uint32_t sector, uint64_t gpa, uint32_t bytes)
+static DiskAnswer request(unsigned command, bool write, uint32_t sector,
+                          uint64_t gpa, uint32_t bytes)
 {
     volatile uint32_t *header = (volatile uint32_t *)list;
     volatile uint32_t *fis = (volatile uint32_t *)table;
@@ -80,7 +83,7 @@ static DiskAnswer io(bool write, uint32_t sector, uint64_t gpa, uint32_t bytes)
     header[1] = 0;
     header[2] = table;
     header[3] = table >> 32;
-    fis[0] = FIS_COMMAND | (write ? WRITE_DMA_EXT : READ_DMA_EXT) << 16;
+    fis[0] = FIS_COMMAND | command << 16;
     fis[1] = (sector & 0xffffff) | DEVICE_LBA << 24;
     fis[2] = sector >> 24;
     fis[3] = bytes / SECTOR;
@@ -107,6 +110,19 @@ static DiskAnswer io(bool write, uint32_t sector, uint64_t gpa, uint32_t bytes)
     return DISK_SILENT;
 }
 
+static DiskAnswer io(bool write, uint32_t sector, uint64_t gpa, uint32_t bytes)
+{
+    return request(write ? WRITE_DMA_EXT : READ_DMA_EXT, write, sector, gpa,
+                   bytes);
+}
+
+static DiskAnswer io_pio(bool write, uint32_t sector, uint64_t gpa,
+                         uint32_t bytes)
+{
+    return request(write ? WRITE_PIO_EXT : READ_PIO_EXT, write, sector, gpa,
+                   bytes);
+}
+
 static void kick(void)
 {
     mmio_write(PORT(CI), 1);
@@ -116,6 +132,14 @@ const Disk disk_ahci = {
     .name = "ahci",
     .start = start,
     .io = io,
+    .kick = kick,
+    .ring_pages = 1,
+};
+
+const Disk disk_ahci_pio = {
+    .name = "pio",
+    .start = start,
+    .io = io_pio,
     .kick = kick,
     .ring_pages = 1,
 };

@@ -24,6 +24,9 @@ typedef enum DiskAnswer {
  * @io: one request of @bytes (a multiple of SECTOR) at @gpa
  * @kick: tell the device that there is something to do although there is
  *   nothing new: it looks at its ring or list
+ * @control_at: requests and answers lie in these pages from now on; NULL: they
+ *   cannot.  0: in @mem again.  As long as they are elsewhere, a disk of
+ *   virtio-scsi answers the first request after a start with an error.
  * @ring_pages: how many pages of @mem, from its start on, the device keeps
  *   mapped while it works
  * @may_give_up: instead of failing a request it may want a reset
@@ -34,12 +37,15 @@ typedef struct Disk {
     DiskAnswer (*io)(bool write, uint32_t sector, uint64_t gpa,
                      uint32_t bytes);
     void (*kick)(void);
+    void (*control_at)(uint64_t header, uint64_t answer);
     unsigned ring_pages;
     bool may_give_up;
 } Disk;
 
 extern const Disk disk_ahci;
+extern const Disk disk_ahci_pio;
 extern const Disk disk_virtio;
+extern const Disk disk_scsi;
 
 /*
  * nic_start: the 82540EM, which sends every frame to itself.  @mem: two pages

@@ -122,6 +122,40 @@ static void prefault(void)
 }
 
 /*
+ * fail-call.so holds the first call that maps memory back until somebody wants
+ * the vCPU, and complains of a further one.  Parameter action: of "after".
+ */
+static void prefault_interrupted(void)
+{
+    const uint64_t gpa = 64 * MIB, npages = 40 * MIB / PAGE;
+    uint64_t before = cached_kib(), grown, calls, bytes;
+    const char *a;
+
+    step_begin();
+    ask("after kvm_gmem_prefault %s 300", param_text("action", "stop"));
+    ask("mark");
+    check_convert(gpa, npages, true, 0);
+    a = ask("result");
+    check(word_number(a, "paused", 0) && word_number(a, "registers", 0), "%s",
+          a);
+    calls = number(ask("count kvm_gmem_prefault"));
+    bytes = number(ask("bytes kvm_gmem_prefault"));
+    check(calls == 1 && bytes == 16 * MIB, "%lu calls for %lu KiB", calls,
+          bytes / 1024);
+    grown = cached_kib() - before;
+    check(before && grown < 18 * 1024, "%lu KiB were mapped", grown);
+    step_end("stop while 40 MiB are mapped in advance: not more than the 16 MiB "
+             "of one call");
+
+    step_begin();
+    check_state(gpa, 64, "P64");
+    check_state(gpa + (npages - 64) * PAGE, 64, "P64");
+    fill_every(gpa, npages, 1, 1024);
+    verify_every(gpa, npages, 1, 1024);
+    step_end("the request has ended, the rest is mapped when it is used");
+}
+
+/*
  * Switched on for memory that is in use, part of it private, which must not be
  * touched.  Most of it is a hole of the file until then.
  */
@@ -455,6 +489,7 @@ const PayloadTest tests_backend[] = {
     { "rom", rom },
     { "prealloc", prealloc },
     { "prefault", prefault },
+    { "prefault-interrupted", prefault_interrupted },
     { "prealloc-later", prealloc_later },
     { "dimm", dimm },
     { "refuse-live", refuse_live },

@@ -9,6 +9,9 @@
 #define MEMORY      (31 * MIB)      /* what the device is controlled with */
 #define OTHER       8               /* a sector behind what is tested */
 #define DISK_PAGES  4u
+#define HEADER_PAGES 31u
+#define SHARED_WORD 0x7368617265642121ul
+#define OTHER_PAGE  (30 * MIB)      /* for a part of what controls the disk */
 
 static const Disk *disk;
 
@@ -16,7 +19,10 @@ static bool disk_begin(void)
 {
     const char *name = param_text("device", "ahci");
 
-    disk = starts_with(name, disk_ahci.name) ? &disk_ahci : &disk_virtio;
+    disk = starts_with(name, disk_ahci.name) ? &disk_ahci :
+           starts_with(name, disk_scsi.name) ? &disk_scsi :
+           starts_with(name, disk_ahci_pio.name) ? &disk_ahci_pio :
+           &disk_virtio;
     step_begin();
     if (!check(disk->start(MEMORY), "there is no %s disk", disk->name)) {
         step_end("a disk");
@@ -84,24 +90,25 @@ static void disk_private(void)
     step_end("writing from a private page fails, and the disk has none of it");
 }
 
-/*
- * Requests to pages of which one flips.  Parameter pages: of a request; with 3
- * fail-call.so lets the file end, so that QEMU fills up the buffer itself.
- */
-static void disk_flip(unsigned rounds)
+/* Parameter zeros: a request that is done leaves the page with zeros. */
+static void disk_flip_requests(unsigned rounds, uint32_t sector, uint32_t bytes,
+                               uint64_t page, const char *what)
 {
-    uint32_t bytes = param("pages", DISK_PAGES) * PAGE;
+    bool zeros = param("zeros", 0);
     unsigned done = 0, failed = 0, silent = 0, pairs, i;
 
     step_begin();
-    fill(BASE, DISK_PAGES, 5);
-    flip_begin(BASE + PAGE);
+    flip_begin(page);
     /* Both must come, and which comes is a matter of luck */
     for (i = 0; i < rounds ||
          (i < 20 * rounds && !(done && failed + silent)); i++) {
-        switch (disk->io(false, 0, BASE, bytes)) {
+        store(page + PAGE - 8, SHARED_WORD);
+        switch (disk->io(false, sector, BASE, bytes)) {
         case DISK_DONE:
             done++;
+            check(!zeros || load(page + PAGE - 8) == 0,
+                  "request %u is done, but its page has 0x%lx", i,
+                  load(page + PAGE - 8));
             break;
         case DISK_ERROR:
             failed++;
@@ -113,14 +120,54 @@ static void disk_flip(unsigned rounds)
         }
     }
     pairs = flip_end();
+    if (disk->control_at) {
+        disk->control_at(0, 0);
+        disk->start(MEMORY);
+    }
     check(done && failed + silent && (!silent || disk->may_give_up),
           "%u done, %u failed, %u reset", done, failed, silent);
     disk_verify(BASE, DISK_PAGES);
-    step_end("%u requests while a page flips %u times: %u done, %u failed, %u "
-             "ended by a reset", i, pairs, done, failed, silent);
+    step_end("%u requests while %s flips %u times: %u done, %u failed, %u "
+             "ended by a reset", i, what, pairs, done, failed, silent);
 }
 
-/* Parameter rounds: requests while a page flips. */
+/*
+ * Requests to pages of which one flips.  Parameters pages: of a request; with 3
+ * fail-call.so lets the file end, so that QEMU fills up the buffer itself;
+ * flip: the page that flips: QEMU takes longer to reach one far behind; sector:
+ * where nothing was ever written.
+ */
+static void disk_flip(unsigned rounds)
+{
+    fill(BASE, DISK_PAGES, 5);
+    disk_flip_requests(rounds, param("sector", 0),
+                       param("pages", DISK_PAGES) * PAGE,
+                       BASE + param("flip", 1) * PAGE, "a page");
+}
+
+/*
+ * The page flips in which a request begins, or where its answer is written.
+ * The more there is to look at behind the header, the better is the chance that
+ * it turns private until the device reads it.
+ */
+static void disk_flip_control(unsigned headers, unsigned answers)
+{
+    if (headers) {
+        disk->control_at(OTHER_PAGE, 0);
+        disk_flip_requests(headers, 0, HEADER_PAGES * PAGE, OTHER_PAGE,
+                           "the page of the header");
+    }
+    if (answers) {
+        disk->control_at(0, OTHER_PAGE);
+        disk_flip_requests(answers, 0, DISK_PAGES * PAGE, OTHER_PAGE,
+                           "the page for the answer");
+    }
+}
+
+/*
+ * Parameters rounds: requests while a page of the data flips; headers, answers:
+ * while that of the request's header, of its answer does.
+ */
 static void test_disk(void)
 {
     uint64_t rounds = param("rounds", 0);
@@ -130,7 +177,59 @@ static void test_disk(void)
         if (rounds) {
             disk_flip(rounds);
         }
+        disk_flip_control(param("headers", 0), param("answers", 0));
     }
+}
+
+/*
+ * Requests whose data goes through a buffer of the device, and from there to
+ * memory by DMA.  AHCI does not tell the guest of its bus errors.
+ */
+static void test_disk_buffered(void)
+{
+    unsigned rounds = param("rounds", 100), pairs, i;
+
+    if (!disk_begin()) {
+        return;
+    }
+    step_begin();
+    fill(BASE, DISK_PAGES, 3);
+    check_convert(BASE + PAGE, 1, true, 0);
+    check(disk->io(false, 0, BASE, DISK_PAGES * PAGE) != DISK_SILENT,
+          "no answer");
+    verify(BASE, 1, 1);
+    verify(BASE + PAGE, 1, 3);
+    verify(BASE + 2 * PAGE, 2, 1);
+    check_convert(BASE + PAGE, 1, false, 0);
+    host_verify(BASE + PAGE, 1, 3);
+    step_end("a private page keeps its data, the others have the disk's");
+
+    step_begin();
+    fill(BASE + PAGE, 1, 4);
+    check_convert(BASE + PAGE, 1, true, 0);
+    check(disk->io(true, OTHER, BASE + PAGE, PAGE) != DISK_SILENT, "no answer");
+    check_convert(BASE + PAGE, 1, false, 0);
+    host_fill(BASE + PAGE, 1, 9);
+    check(disk->io(false, OTHER, BASE + PAGE, PAGE) == DISK_DONE,
+          "cannot read");
+    check(load(BASE + PAGE) != lab_pattern(4, BASE + PAGE) &&
+          load(BASE + 2 * PAGE - 8) != lab_pattern(4, BASE + 2 * PAGE - 8),
+          "private data is on the disk");
+    step_end("the disk gets none of it");
+
+    step_begin();
+    flip_begin(BASE + PAGE);
+    for (i = 0; i < rounds; i++) {
+        if (!check(disk->io(false, 0, BASE, DISK_PAGES * PAGE) != DISK_SILENT,
+                   "no answer to request %u", i)) {
+            break;
+        }
+    }
+    pairs = flip_end();
+    host_fill(BASE, DISK_PAGES, 9);
+    check(disk->io(false, 0, BASE, PAGE) == DISK_DONE, "cannot read");
+    verify(BASE, 1, 1);
+    step_end("%u requests while a page flips %u times", i, pairs);
 }
 
 /*
@@ -256,6 +355,7 @@ static void test_nic(void)
 const PayloadTest tests_devices[] = {
     { "disk", test_disk },
     { "disk-ring", test_disk_ring },
+    { "disk-buffered", test_disk_buffered },
     { "nic", test_nic },
     { }
 };
