@@ -9,7 +9,8 @@ kernel.py --plot RESULT.json DIR    plots and tables; targets on standard output
 
 LOG is what bench-kernel and the bench scenarios printed in the emulated host:
 lines "bench kind=... name=value ..." (scripts/bench-lab.sh).  Logs whose names end
-in -off.out are those of the parameter off.  A value is the median of all its
+in -off.out are those of the parameter off, in -small.out the same without huge
+pages in the host.  A value is the median of all its
 measurements; a ratio has both sides from one run of bench-lab.sh.
 """
 import json
@@ -24,6 +25,9 @@ from plot import PLACES, show, svg, table
 PAGES = 16384
 NAMES = {1: "4 KiB", 512: "2 MiB", PAGES: "64 MiB"}
 MIN, MAX = "at least", "at most"
+# Whose round trips are compared with those in place, and what the ratio is called
+SIDES = "in_place", "dual", "small"
+HOSTS = ("", ""), ("_small", ", no huge pages in the host")
 # Of bench-kernel loop and the payload's, in the order of the table
 KINDS = {"exit": "CPUID, which KVM handles", "floor": "4 KiB that is shared already",
          "loop": "", "mapped": ""}
@@ -129,23 +133,27 @@ class Result:
                             f"4 KiB in a block of {large} GiB / of {small} GiB: {title}",
                             median(sizes[large]) / median(sizes[small]), MAX, 1.1)})
 
-    def trip(self, on, off):
+    def trip(self, on, off, small):
         parts = ("private", "guest1", "shared", "guest2", "host")
         by = {(kind, pages): [gather(side[kind], ("pages",), parts)[(pages,)]
-                              for side in (on, off)]
+                              for side in (on, off, small)]
               for kind in ("trip", "alone") for pages in (512, PAGES)}
         out = self.data["trip"] = []
         for pages, aims in (512, (2.5, 1.5)), (PAGES, (4, 2)):
             alone, whole = by["alone", pages], by["trip", pages]
             cost = [[w["private"] + w["shared"] for w in alone],
                     [sum(w[p] for p in parts) for w in whole]]
-            what = f"round trip of {NAMES[pages]}: dual-backed / in place, "
-            out.append({"pages": pages, "in_place": whole[0], "dual": whole[1],
-                        "in_place_alone": alone[0], "dual_alone": alone[1],
-                        "without": self.ratio(what + "the conversions alone",
-                                              cost[0][1] / cost[0][0], MIN, aims[0]),
-                        "with": self.ratio(what + "until guest and host have the pages again",
-                                           cost[1][1] / cost[1][0], MIN, aims[1])})
+            entry = {"pages": pages}
+            for i, side in enumerate(SIDES):
+                entry |= {side: whole[i], side + "_alone": alone[i]}
+            for i, (key, host) in enumerate(HOSTS, 1):
+                what = f"round trip of {NAMES[pages]}{host}: dual-backed / in place, "
+                entry["without" + key] = self.ratio(
+                    what + "the conversions alone", cost[0][i] / cost[0][0], MIN, aims[0])
+                entry["with" + key] = self.ratio(
+                    what + "until guest and host have the pages again",
+                    cost[1][i] / cost[1][0], MIN, aims[1])
+            out.append(entry)
 
     def memory(self, on, off):
         peak = [max(r["peak"] for r in rows) / rows[0]["guest"] if rows else None
@@ -158,14 +166,15 @@ class Result:
 
 
 def measured(logs):
-    on = read(log for log in logs if not log.endswith("-off.out"))
+    on = read(log for log in logs if not log.endswith(("-off.out", "-small.out")))
     off = read(log for log in logs if log.endswith("-off.out"))
+    small = read(log for log in logs if log.endswith("-small.out"))
     result = Result()
     result.busy(on["busy"])
     result.loop(on)
     result.size(on["size"])
     if off:
-        result.trip(on, off)
+        result.trip(on, off, small)
     result.memory(on["memory"], off.get("memory"))
     return result.data
 
@@ -201,7 +210,8 @@ def plots(data, directory):
     plot("size", "A conversion of 4 KiB: in a large block / in one of 1 GiB", host,
          [(f"{s['large_gib']} GiB, {s['who']}", s["ratio"]) for s in data["size"]])
     plot("trip", "Private and shared again: dual-backed / in place", host,
-         [(f"{NAMES[t['pages']]}, {title}", t[key]) for t in data["trip"]
+         [(f"{NAMES[t['pages']]}, {title}{host}", t[key + suffix]) for t in data["trip"]
+          for suffix, host in HOSTS
           for key, title in (("without", "conversions alone"), ("with", "mapped again"))])
     plot("memory", "The host's memory at its peak / guest memory", host,
          [(key.replace("_", " "), value) for key, value in data["memory"].items()])
@@ -228,9 +238,9 @@ def tables(data):
          ["what", "bare ioctl", "QEMU", "ratio"],
          [[path_of(e), kilo(e["bare"]), kilo(e["qemu"]), f"{e['qemu'] / e['bare']:.2f}"]
           for e in data["loop"]]),
-        ("A round trip, in thousands of cycles: dual-backed / in place", ["step"] +
-         [NAMES[t["pages"]] for t in data["trip"]],
-         [[title] + [f"{kilo(t['dual' + way][part])} / {kilo(t['in_place' + way][part])}"
+        ("A round trip, in thousands of cycles: dual-backed, the same without huge pages "
+         "in the host, in place", ["step"] + [NAMES[t["pages"]] for t in data["trip"]],
+         [[title] + [" / ".join(kilo(t[side + way][part]) for side in ("dual", "small", "in_place"))
                      for t in data["trip"]] for way, part, title in steps]),
     ]
 

@@ -18,11 +18,11 @@ BIN=$BUILD/host
 LOGS=$BUILD/log
 PARAMETER=kvm.gmem_in_place_conversion
 
-# boot LOG on|off COMMAND
+# boot LOG on|off COMMAND [KERNEL-ARGUMENT]
 boot() {
     command=$3
     set -- --kernel "$KERNEL" --initrd "$INITRD" --log "$1" --limit 3000 --quiet \
-        --append "$PARAMETER=$2" --file "$BIN/bench/bench-kernel" \
+        --append "$PARAMETER=$2 ${4:-}" --file "$BIN/bench/bench-kernel" \
         --file "$BIN/tests/lab/kvm-no-prefault.so"
     for scenario in "$ROOT"/bench/*.scn; do
         set -- "$@" --file "$scenario"
@@ -61,11 +61,14 @@ $(turns 4 "$LOOP")
 files/bench-kernel busy
 files/bench-kernel size
 $(turns 3 'gmem-lab run files/size-1g.scn files/size-960g.scn')"
-# One mode is one boot; they take turns, too.
+# One mode is one boot; they take turns, too.  Dual-backed twice: the shared pages
+# of it may be huge pages of the host, or not.
 set --
 for turn in 1 2; do
     boot "bench-trip$turn-on" 1 "$TRIP"
     boot "bench-trip$turn-off" 0 "$TRIP"
-    set -- "$@" "$LOGS/bench-trip$turn-on.out" "$LOGS/bench-trip$turn-off.out"
+    boot "bench-trip$turn-small" 0 "$TRIP" transparent_hugepage=never
+    set -- "$@" "$LOGS/bench-trip$turn-on.out" "$LOGS/bench-trip$turn-off.out" \
+        "$LOGS/bench-trip$turn-small.out"
 done
 exec python3 "$ROOT/bench/kernel.py" "$RESULT" "$LOGS/bench-on.out" "$@"

@@ -26,7 +26,7 @@ if [ -z "$model" ]; then
     ensure_qemu
     ensure_linux
     ensure_lab
-    step bench-lab "measuring in the emulated host, about 6 minutes" - \
+    step bench-lab "measuring in the emulated host, about 10 minutes" - \
         "$SCRIPTS/bench-lab.sh" "$BUILD/bench/kernel.json"
 fi
 
