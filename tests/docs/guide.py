@@ -10,8 +10,7 @@ option is in our sources.
 docs/operations.rst: all trace points and counters are there, and no others.
 docs/libvirt.rst: its XML is in the domains of tests/lab/libvirt.
 The first two and docs/limits.rst: each test that is named exists (lists of names in
-parentheses, behind "lab:", in the last column of the table of limits.rst), and
-none of these pages has more than 250 lines.
+parentheses, behind "lab:"), and none of these pages has more than 250 lines.
 
 docs/options.rst: see options.py; every scenario that expects a refusal is in it.
 docs/distribution.rst: its commands, options and files are there.
@@ -112,18 +111,9 @@ def names_in(page):
             yield from names
 
 
-def last_column(page):
-    """The last cells of the table of limits.rst"""
-    for row in re.findall(r"^   \* - .*\n(?:     .*\n)+", page, re.M):
-        cell = re.split(r"^     - ", row, flags=re.M)[-1]
-        for name in re.split(r",\s+", cell.strip()):
-            if not name.startswith("by hand"):
-                yield name
-
-
 def check_names(root, page_name, names):
     scenarios = {p.stem for p in (root / "tests/lab/scenarios").glob("*.scn")}
-    names = sorted(set(names) - {"none", "scenario"})
+    names = sorted(set(names) - {"none"})
     missing = [n for n in names if n not in scenarios]
     result(names and not missing, f"{page_name}: {len(names)} scenarios are there",
            f"tests/lab/scenarios has no {missing}" if names else "no name was found")
@@ -231,10 +221,7 @@ def main():
     pages = {n: (root / f"docs/{n}.rst").read_text() for n in PAGES}
     check_messages(root, pages["user-guide"])
     for name, page in pages.items():
-        names = list(names_in(page))
-        if name == "limits":
-            names += last_column(page)
-        check_names(root, name, names)
+        check_names(root, name, list(names_in(page)))
         check_units(root, name, page)
         lines = page.count("\n")
         result(lines <= 250, f"{name}: {lines} lines", "a page has 250 lines at most")
