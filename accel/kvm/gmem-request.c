@@ -33,7 +33,14 @@
 /* What one call maps in advance: takes about as long as a pause of a job may */
 #define GMEM_PREFAULT_STEP (16ULL * 1024 * 1024)
 
+/*
+ * What has references for longer than this may have the last one of memory that
+ * was unplugged and deleted meanwhile.
+ */
+#define GMEM_HELD_LONG_NS SCALE_MS
+
 struct GmemRequest {
+    struct rcu_head rcu;
     GArray *sections;   /* MemoryRegionSection, each with a reference */
     guint next;         /* the section whose turn it is */
     GmemJob *job;       /* its job; NULL if it has not begun */
@@ -44,11 +51,6 @@ struct GmemRequest {
     int64_t begin_ns;
     int64_t timeout_ns; /* the request's, 0 = for ever */
 };
-
-typedef struct GmemSectionsReclaim {
-    struct rcu_head rcu;
-    GArray *sections;
-} GmemSectionsReclaim;
 
 static const char *gmem_state_name(bool to_private)
 {
@@ -121,29 +123,13 @@ static int gmem_collect_sections(hwaddr start, hwaddr size, bool to_private,
     return 0;
 }
 
-static void gmem_sections_reclaim(GmemSectionsReclaim *reclaim)
+void kvm_gmem_sections_free(GArray *sections)
 {
-    GArray *sections = reclaim->sections;
-
     for (guint i = 0; i < sections->len; i++) {
         memory_region_unref(g_array_index(sections, MemoryRegionSection,
                                           i).mr);
     }
     g_array_unref(sections);
-    g_free(reclaim);
-}
-
-/*
- * A request may wait for long, and the memory be unplugged and its backend
- * deleted meanwhile.  Then this reference is the last one, and the memory region
- * goes with it, which takes the BQL.  RCU's callbacks have that.
- */
-void kvm_gmem_sections_free(GArray *sections)
-{
-    GmemSectionsReclaim *reclaim = g_new(GmemSectionsReclaim, 1);
-
-    reclaim->sections = sections;
-    call_rcu(reclaim, gmem_sections_reclaim, rcu);
 }
 
 GArray *kvm_gmem_sections(hwaddr start, hwaddr size, bool to_private)
@@ -163,6 +149,12 @@ GArray *kvm_gmem_sections(hwaddr start, hwaddr size, bool to_private)
     return sections;
 }
 
+static void gmem_request_reclaim(GmemRequest *req)
+{
+    kvm_gmem_sections_free(req->sections);
+    g_free(req);
+}
+
 static void gmem_request_free(GmemRequest *req)
 {
     if (!req) {
@@ -174,8 +166,16 @@ static void gmem_request_free(GmemRequest *req)
     }
     /* Progress is kept; what was withdrawn for nothing is given back. */
     gmem_job_free(req->job);
-    kvm_gmem_sections_free(req->sections);
-    g_free(req);
+    if (get_clock() - req->begin_ns < GMEM_HELD_LONG_NS) {
+        gmem_request_reclaim(req);
+    } else {
+        /*
+         * The last reference takes the memory region with it, and that needs
+         * the BQL.  RCU's callbacks have it; waking them up is nothing to do
+         * for each conversion.
+         */
+        call_rcu(req, gmem_request_reclaim, rcu);
+    }
 }
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GmemRequest, gmem_request_free)

@@ -285,8 +285,9 @@ GArray *kvm_gmem_sections(hwaddr start, hwaddr size, bool to_private);
  * kvm_gmem_sections_free: drop the references and free the array
  * @sections: from kvm_gmem_sections()
  *
- * May be called with or without the BQL, also from another thread: the
- * references are dropped once RCU's thread has the BQL.
+ * The caller holds the BQL, or has had the sections for so short a time that
+ * nobody can have deleted the memory in between: the last reference takes the
+ * memory region with it.
  */
 void kvm_gmem_sections_free(GArray *sections);
 
