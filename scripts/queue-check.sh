@@ -76,12 +76,16 @@ check_cover() {
 }
 
 check_messages() {
-    local bad='' f s length
+    local bad='' f s length from
     while read -r f; do
         if [ -z "$f" ] || [ ! -f "$QUEUE_DIR/$f" ]; then continue; fi
         s=$(subject "$QUEUE_DIR/$f")
         [ -n "$(trailers "$QUEUE_DIR/$f" Upstream)" ] || problem "$f: no 'Upstream:' line (a link, or N/A and why)"
         trailers "$QUEUE_DIR/$f" Signed-off-by | grep '<.*@.*>' >/dev/null || problem "$f: no 'Signed-off-by:' line"
+        # Who sends a patch signs it.  An encoded name is not compared.
+        from=$(sed -n '/^From: /{s///p;q;}' "$QUEUE_DIR/$f")
+        like "$from" '=[?]' || trailers "$QUEUE_DIR/$f" Signed-off-by | grep -xF -- "$from" >/dev/null ||
+            problem "$f: no 'Signed-off-by: $from', whom it is from"
         like "$s" '^[^ :]+.*: [^ ]' || problem "$f: the subject is not 'area: what it does'"
         # Characters, not bytes.
         length=$(printf '%s' "$s" | wc -m)

@@ -225,6 +225,7 @@ broken "a hunk that needs fuzz" "does not apply" 's/^ alpha line 4$/ alpha line 
 broken "a hunk at another line" "not ok" 's/^@@ -2,/@@ -9,/' 0001-alpha-Hook-the-fifth-line.patch
 broken "something behind the patch" "not ok" "\$a left over" 0001-alpha-Hook-the-fifth-line.patch
 broken "a missing Upstream" "no 'Upstream:'" '/^Upstream:/d' 0001-alpha-Hook-the-fifth-line.patch
+broken "a sign-off by somebody else" "whom it is from" 's/^\(Signed-off-by: \).*/\1Other <other@example.org>/' 0001-alpha-Hook-the-fifth-line.patch
 broken "a missing sign-off" "no 'Signed-off-by:'" '/^Signed-off-by:/d' 0001-alpha-Hook-the-fifth-line.patch
 broken "a bad subject" "not 'area:" 's/^Subject: .*/Subject: [PATCH] Hook/' 0001-alpha-Hook-the-fifth-line.patch
 broken "an overlay file that is not named" "named by no patch" '/^Overlay:/d' 0002-accel-kvm-Call-gmem.patch
