@@ -116,7 +116,8 @@ void hmp_info_guest_memfd(Monitor *mon, const QDict *qdict)
 
 /*
  * A guest may leave pages alone that it was told to try again, and then nobody
- * ever settles the matter.  What is too much is forgotten, the oldest first.
+ * settles the matter before a reset.  Of what is too much the oldest is
+ * dropped, and management software told so.
  */
 #define BUSY_MAX 1024
 
@@ -182,6 +183,7 @@ static void busy_told(const MemoryRegionSection *section, uint64_t offset,
     p = busy_find(block, offset);
     if (!p) {
         if (nr_busy >= BUSY_MAX) {
+            busy_emit(QTAILQ_FIRST(&busy_pages), GMEM_BUSY_DROPPED);
             busy_forget(QTAILQ_FIRST(&busy_pages));
         }
         p = g_new0(BusyPages, 1);
@@ -230,7 +232,7 @@ static void busy_settled(const MemoryRegionSection *section,
     }
 }
 
-static void __attribute__((constructor)) busy_init(void)
+void guest_memfd_qmp_init(void)
 {
     static const GmemBusyObserver observer = {
         .busy = busy_told,

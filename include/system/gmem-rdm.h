@@ -101,6 +101,9 @@ typedef struct GmemBusyObserver {
 /* Set the one observer; before the first vCPU runs. */
 void gmem_rdm_set_observer(const GmemBusyObserver *observer);
 
+/* Have events made of what the observer hears; once, before any vCPU runs. */
+void guest_memfd_qmp_init(void);
+
 /**
  * gmem_rdm_job_begin: have the observer told if the job has to wait
  * @section: what the job converts; must outlive it

@@ -18,6 +18,7 @@
 #include "exec/hwaddr.h"
 #include "system/gmem-convert.h"
 #include "system/gmem-mode.h"
+#include "system/gmem-page.h"
 
 typedef struct KVMState KVMState;
 typedef struct KVMMemoryListener KVMMemoryListener;

@@ -53,14 +53,19 @@ static void pam(void)
 
 /*
  * RAM keeps its content over a reset of the machine, so a word in a page that
- * stays shared tells the second life from the first.
+ * stays shared tells the second life from the first.  The firmware does not:
+ * the guest can write to it, but each life starts with what the file has.
  */
 static void reset(void)
 {
     const uint64_t marker = 0x7265736574206d65;
     uint64_t life = 31 * MIB, gpa = 32 * MIB;
+    uint64_t firmware = IMAGE_ROM + TD_MOVED;   /* nothing needs what is there */
 
     if (load(life) != marker) {
+        store(life + 8, load(firmware));
+        store(firmware, ~load(firmware));
+        store(life + 16, load(firmware));
         fill(gpa, 512, 1);
         convert(gpa, 512, true);
         store(life, marker);
@@ -76,6 +81,12 @@ static void reset(void)
     check_state(gpa, 512, "S512");
     host_verify(gpa, 512, 1);
     step_end("after a reset all memory is shared again");
+
+    step_begin();
+    check(load(life + 16) == ~load(life + 8), "the firmware was not written");
+    check(load(firmware) == load(life + 8), "the firmware has 0x%lx, not 0x%lx",
+          load(firmware), load(life + 8));
+    step_end("what the guest wrote to its firmware is gone after a reset");
 
     step_begin();
     check_convert(gpa, 512, true, 0);
