@@ -38,6 +38,8 @@ typedef struct HostKvm {
 } HostKvm;
 
 static HostKvm host;
+/* An ordinary VM can have mappable guest_memfds. */
+static bool host_ordinary_mmap;
 static char *firmware;
 
 static void probe_vm(int kvm)
@@ -61,6 +63,19 @@ static void probe_vm(int kvm)
     close(vm);
 }
 
+static void probe_ordinary(int kvm)
+{
+    const int flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED;
+    int vm = ioctl(kvm, KVM_CREATE_VM, KVM_X86_DEFAULT_VM);
+
+    if (vm >= 0) {
+        host_ordinary_mmap = (MAX(0, ioctl(vm, KVM_CHECK_EXTENSION,
+                                           KVM_CAP_GUEST_MEMFD_FLAGS)) &
+                              flags) == flags;
+        close(vm);
+    }
+}
+
 static void probe_host(void)
 {
     int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -71,6 +86,7 @@ static void probe_host(void)
     }
     if (ioctl(kvm, KVM_GET_API_VERSION, 0) == KVM_API_VERSION) {
         host.usable = qtest_has_accel("kvm");
+        probe_ordinary(kvm);
         types = ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_VM_TYPES);
         if (types > 0 && (types & BIT(KVM_X86_SW_PROTECTED_VM))) {
             probe_vm(kvm);
@@ -156,6 +172,26 @@ static void test_query_ordinary(void)
     args = kvm_args("", "");
     qts = qtest_init(args);
     assert_no_private_memory(qts, "the machine has no confidential guest");
+    qtest_quit(qts);
+}
+
+/* Its file belongs to the VM of this QEMU: no other can go on with it. */
+static void test_cpr(void)
+{
+    QTestState *qts;
+
+    if (!need_kvm()) {
+        return;
+    }
+    if (!host_ordinary_mmap) {
+        g_test_skip("this KVM has no mappable guest_memfd for ordinary VMs");
+        return;
+    }
+    /* The only RAM block; else one of the others might be named */
+    qts = qtest_init("-accel kvm -machine none,memory-backend=m -m 64M -S "
+                     "-object memory-backend-memfd-private,id=m,size=64M");
+    assert_cpr_exec_blocked(qts, " uses guest_memfd, which is not supported "
+                            "with CPR.");
     qtest_quit(qts);
 }
 
@@ -425,6 +461,7 @@ void add_kvm_tests(void)
     atexit(remove_firmware);
 
     qtest_add_func("guest-memfd/kvm/ordinary", test_query_ordinary);
+    qtest_add_func("guest-memfd/kvm/cpr", test_cpr);
     qtest_add_func("guest-memfd/kvm/no-vm-type", test_no_vm_type);
     qtest_add_func("guest-memfd/kvm/blocks", test_query_blocks);
     qtest_add_func("guest-memfd/kvm/object", test_mode_object);

@@ -326,6 +326,52 @@ static void test_error_unlocks(void)
     qtest_quit(qts);
 }
 
+/* A new QEMU would start with other memory than the guest had. */
+static void test_cpr_exec(void)
+{
+    QTestState *qts = qtest_init("-machine none -m 64M -S");
+
+    assert_cpr_exec_blocked(qts, " is not compatible with CPR.");
+    qtest_quit(qts);
+}
+
+/* qom-set of convert-in-place; its error, or NULL */
+static char *set_in_place(QTestState *qts, const char *path)
+{
+    g_autoptr(QDict) rsp =
+        qtest_qmp(qts, "{ 'execute': 'qom-set', 'arguments': { 'path': %s, "
+                  "'property': 'convert-in-place', 'value': true } }", path);
+    QDict *error = qdict_get_qdict(rsp, "error");
+
+    return error ? g_strdup(qdict_get_str(error, "desc")) : NULL;
+}
+
+/*
+ * The mode is chosen when the accelerator is set up, long before a TDX guest
+ * says that it is ready.  An object that is not the machine's may change.
+ */
+static void test_in_place_late(void)
+{
+    QTestState *qts = qtest_init("-machine none");
+    bool has_type = need_type(qts, "tdx-guest");
+    g_autofree char *error = NULL;
+
+    qtest_quit(qts);
+    if (!has_type) {
+        return;
+    }
+    qts = qtest_init("-preconfig -nodefaults "
+                     "-machine q35,confidential-guest-support=cgs0 "
+                     "-object tdx-guest,id=cgs0 -object tdx-guest,id=other");
+    error = set_in_place(qts, "/objects/cgs0");
+    g_assert_cmpstr(error, ==, "convert-in-place cannot be changed once the "
+                    "guest is set up");
+    g_assert_false(qom_get_bool(qts, "/objects/cgs0", "convert-in-place"));
+    g_assert_null(set_in_place(qts, "/objects/other"));
+    g_assert_true(qom_get_bool(qts, "/objects/other", "convert-in-place"));
+    qtest_quit(qts);
+}
+
 void add_option_tests(void)
 {
     qtest_add_func("guest-memfd/options/properties", test_properties);
@@ -336,4 +382,6 @@ void add_option_tests(void)
     qtest_add_func("guest-memfd/options/command-line", test_command_line);
     qtest_add_func("guest-memfd/options/needs-kvm", test_needs_kvm);
     qtest_add_func("guest-memfd/options/error-unlocks", test_error_unlocks);
+    qtest_add_func("guest-memfd/options/cpr-exec", test_cpr_exec);
+    qtest_add_func("guest-memfd/options/in-place-late", test_in_place_late);
 }

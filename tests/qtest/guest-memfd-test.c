@@ -206,6 +206,22 @@ static void test_query_none(void)
     qtest_quit(qts);
 }
 
+void assert_cpr_exec_blocked(QTestState *qts, const char *reason)
+{
+    g_autoptr(QDict) rsp = NULL;
+    const char *error;
+
+    qtest_qmp_assert_success(
+        qts, "{ 'execute': 'migrate-set-parameters', 'arguments': { "
+        "'mode': 'cpr-exec', 'cpr-exec-command': [ '/bin/false' ] } }");
+    rsp = qtest_qmp(qts, "{ 'execute': 'migrate', 'arguments': { "
+                    "'uri': 'file:/dev/null' } }");
+    g_assert_true(qdict_haskey(rsp, "error"));
+    error = qdict_get_str(qdict_get_qdict(rsp, "error"), "desc");
+    g_test_message("%s", error);
+    g_assert_nonnull(strstr(error, reason));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);

@@ -69,6 +69,13 @@ void assert_hmp(QTestState *qts, QDict *info);
  */
 void assert_no_private_memory(QTestState *qts, const char *why);
 
+/**
+ * assert_cpr_exec_blocked: a migration in the mode cpr-exec must be refused
+ *
+ * @reason: a part of the error
+ */
+void assert_cpr_exec_blocked(QTestState *qts, const char *reason);
+
 /* Each file of tests adds its own. */
 void add_schema_tests(void);
 void add_option_tests(void);
