@@ -234,9 +234,9 @@ static GmemJob *gmem_request_job(GmemRequest *req,
 /*
  * Returns 0 when all is converted; -EINTR if the thread is wanted elsewhere:
  * call again; -ETIMEDOUT if pages stayed busy for too long; -ENOMEM or -ENOSPC,
- * reported, if the host is short of memory, or a device can map no more: calling
- * again goes on with what is left; another -errno, reported, if it failed for
- * good.
+ * reported, if the host is short of memory, or a device can map no more:
+ * calling again goes on with what is left; another -errno, reported, if it
+ * failed for good.
  */
 static int gmem_request_run(GmemRequest *req)
 {

@@ -383,9 +383,9 @@ void kvm_gmem_drop_all(void);
  * @to_private: the state that the exit flags ask for
  *
  * Where the confidential guest's type lets an access ask for a conversion, the
- * range becomes the vCPU's pending request, for kvm_gmem_run_pending(): it waits
- * as one that was made by hypercall does, over stop and cont, too.  Where the
- * type does not, the exit tells of a fault that raced with another vCPU's
+ * range becomes the vCPU's pending request, for kvm_gmem_run_pending(): it
+ * waits as one that was made by hypercall does, over stop and cont, too.  Where
+ * the type does not, the exit tells of a fault that raced with another vCPU's
  * conversion: its flag is a state of the past, not a wish, and the vCPU just
  * enters the guest again.
  *
