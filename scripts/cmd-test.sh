@@ -218,6 +218,9 @@ if [ -n "$full" ]; then
         env GMEM_PROPERTY_ROUNDS=100 "$SCRIPTS/meson-tap.sh" "$BUILD/host-tsan"
     ensure_host_fuzz
     part test-fuzz "fuzzers" "$SCRIPTS/fuzz.sh" 60
+    part test-variants "QEMU builds without KVM, and without TCG" "$ROOT/tests/queue/variants.sh"
+    ensure_firmware
+    part test-install "QEMU installed" "$ROOT/tests/queue/install.sh"
     each_linux
     part test-each-qemu "every patch of QEMU builds" "$SCRIPTS/queue.sh" check qemu --each
 else

@@ -152,6 +152,14 @@ ensure_roms() {
     stamp_set roms 1
 }
 
+# For an installed QEMU; not if its source has the firmware.
+ensure_firmware() {
+    [ ! -e "$BUILD/qemu/pc-bios/bios-256k.bin" ] || return 0
+    stamp_ok firmware 1 && [ -e "$BUILD/firmware/bios-256k.bin" ] && return 0
+    step firmware "taking the firmware out of its packages" - "$SCRIPTS/fetch.sh" firmware
+    stamp_set firmware 1
+}
+
 ensure_qemu() {
     ensure_tree qemu
     step build-qemu "building QEMU" ninja "$SCRIPTS/build-qemu.sh"

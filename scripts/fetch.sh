@@ -78,7 +78,7 @@ fetch_linux() {
 
 # From the machine's own suite, Debian 12.
 download_data() {
-    (cd "$PART/roms" && apt-get -o APT::Sandbox::User="$(id -un)" download -q qemu-system-data)
+    (cd "$PART/roms" && apt-get -o APT::Sandbox::User="$(id -un)" download -q "$@")
 }
 
 # The source without blobs has no option ROMs.  They are taken out of the
@@ -87,7 +87,7 @@ fetch_roms() {
     local dir="$BUILD/roms.new" rom
     rm -rf "$dir" "$PART/roms"
     mkdir -p "$dir" "$PART/roms"
-    download_data || { [ "$(id -u)" -eq 0 ] && apt-get update -q && download_data; } ||
+    download_data qemu-system-data || { [ "$(id -u)" -eq 0 ] && apt-get update -q && download_data qemu-system-data; } ||
         die "the package qemu-system-data cannot be fetched" "call 'apt-get update' as root, then the same command again"
     dpkg-deb -x "$PART"/roms/qemu-system-data_*.deb "$PART/roms/x"
     for rom in linuxboot_dma.bin kvmvapic.bin multiboot_dma.bin pvh.bin; do
@@ -98,8 +98,31 @@ fetch_roms() {
     mv "$dir" "$BUILD/roms"
 }
 
+# What an installed QEMU needs of it, all for x86-64: BIOS, VGA BIOS, option
+# ROMs, and what network cards boot from.
+fetch_firmware() {
+    local dir="$BUILD/firmware.new" x="$PART/roms/x" deb f
+    rm -rf "$dir" "$PART/roms"
+    mkdir -p "$dir" "$x"
+    download_data qemu-system-data seabios ipxe-qemu ||
+        { [ "$(id -u)" -eq 0 ] && apt-get update -q && download_data qemu-system-data seabios ipxe-qemu; } ||
+        die "the packages qemu-system-data, seabios and ipxe-qemu cannot be fetched" \
+            "call 'apt-get update' as root, then the same command again"
+    for deb in "$PART"/roms/*.deb; do
+        dpkg-deb -x "$deb" "$x"
+    done
+    for f in "$x"/usr/share/seabios/*.bin "$x"/usr/lib/ipxe/qemu/*.rom \
+        "$x"/usr/share/qemu/kvmvapic.bin "$x"/usr/share/qemu/linuxboot*.bin \
+        "$x"/usr/share/qemu/multiboot*.bin "$x"/usr/share/qemu/pvh.bin "$x"/usr/share/qemu/qboot.rom; do
+        [ -f "$f" ] || die "no package has $(basename "$f")"
+        cp -L "$f" "$dir/"
+    done
+    rm -rf "$BUILD/firmware" "$PART/roms"
+    mv "$dir" "$BUILD/firmware"
+}
+
 mkdir -p "$PART"
 case ${1:-} in
-qemu | linux | roms) "fetch_$1" ;;
-*) die "usage: fetch.sh qemu|linux|roms" ;;
+qemu | linux | roms | firmware) "fetch_$1" ;;
+*) die "usage: fetch.sh qemu|linux|roms|firmware" ;;
 esac

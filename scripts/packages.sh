@@ -7,6 +7,8 @@
 # SET: also what only this needs
 #   each   "queue check linux --each" and the maple tree's tests, some 200 MB
 #   fuzz   the fuzzers
+#   deb    Debian packages of the kernel
+#   distro "install --full": what a distribution builds QEMU with
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/apt.sh"
@@ -25,9 +27,13 @@ PACKAGES="build-essential git ca-certificates dpkg-dev ccache pkg-config ninja-b
 EACH_PACKAGES="gcc-aarch64-linux-gnu sparse liburcu-dev"
 # gcc has no libFuzzer.
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
+# What the kernel's own bindeb-pkg calls.
+DEB_PACKAGES="debhelper libdw-dev"
 case ${2:-} in
 each) PACKAGES="$PACKAGES $EACH_PACKAGES" ;;
 fuzz) PACKAGES="$PACKAGES $FUZZ_PACKAGES" ;;
+deb) PACKAGES="$PACKAGES $DEB_PACKAGES" ;;
+distro) PACKAGES="$PACKAGES $("$SCRIPTS/install-qemu.sh" packages)" ;;
 esac
 
 # From bookworm-backports: QEMU wants a newer meson than Debian 12 has, and
@@ -88,6 +94,6 @@ install)
     [ -z "$left" ] || die "still missing after the installation: $left" "wanted: $PACKAGES, and from bookworm-backports $BACKPORTS"
     ;;
 *)
-    die "usage: packages.sh missing|install [each|fuzz]"
+    die "usage: packages.sh missing|install [each|fuzz|deb|distro]"
     ;;
 esac
