@@ -67,6 +67,7 @@ check_cover() {
         return
     fi
     s=$(subject "$f")
+    like "$(author "$f")" '<.*@.*>$' || problem "$COVER_LETTER: no 'From:' with an address"
     like "$s" '^[^ :]+.*: [^ ]' || problem "$COVER_LETTER: the subject is not 'area: what it does'"
     like "$(cover_body "$f")" '[^[:space:]]' || problem "$COVER_LETTER: there is no text below the subject"
     ! like "$s $(cover_body "$f")" '\*\*\* (SUBJECT|BLURB) HERE' || problem "$COVER_LETTER: it is an empty form"

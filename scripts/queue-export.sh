@@ -102,7 +102,9 @@ fill_cover() {
         }
         cover_body "$letter" >"$SCRATCH/body"
         subject "$letter" >"$SCRATCH/subject"
-        awk -v subject="$SCRATCH/subject" -v body="$SCRATCH/body" '
+        author "$letter" >"$SCRATCH/author"
+        awk -v author="$SCRATCH/author" -v subject="$SCRATCH/subject" -v body="$SCRATCH/body" '
+            /^From: / && !sent { getline text <author; print "From: " text; sent = 1; next }
             /^Subject: .*\*\*\* SUBJECT HERE \*\*\*$/ {
                 getline text <subject
                 print substr($0, 1, index($0, "***") - 1) text

@@ -98,6 +98,11 @@ subject() {
     git mailinfo -b /dev/null /dev/null <"$1" | sed -n 's/^Subject: \(\[PATCH[^]]*\] *\)\{0,1\}//p'
 }
 
+# author FILE: "name <address>" of its From:.
+author() {
+    git mailinfo -b /dev/null /dev/null <"$1" | sed -n -e 's/^Author: //p' -e 's/^Email: \(.*\)/<\1>/p' | paste -sd ' '
+}
+
 # cover_body FILE: the text of a cover letter.  It ends at a line "---": what may
 # follow, as a diffstat, is made anew when the series is exported.
 cover_body() {

@@ -253,6 +253,9 @@ letter "Test all of it" "Why it is so."
 says "check finds a bad subject of the letter" "the subject is not 'area:" queue check
 letter "gmem: Test all of it" ""
 says "check finds a letter without text" "no text below" queue check
+letter "gmem: Test all of it" "Why it is so."
+sed -i '/^From:/d' "$QUEUE_DIR/0000-cover-letter.patch"
+says "check finds a letter of nobody" "no 'From:'" queue check
 letter "gmem: Test all of it" "*** BLURB HERE ***"
 says "check finds an empty form" "an empty form" queue check
 letter "gmem: Test all of it" "Why it is so."
@@ -281,6 +284,7 @@ is "export --cover" queue export --cover
 rm -r "$TREE_DIR/scripts"
 mail=$BUILD/export/qemu/0000-cover-letter.patch
 is "... has the letter's subject, numbered" grep -qx 'Subject: \[PATCH 0/3\] gmem: Test all of it' "$mail"
+is "... its sender, as the patches" same "$(sed -n 's/^From: //p' "$BUILD"/export/qemu/*.patch | sort -u)" "Tester <tester@example.org>"
 is "... its text" grep -qx 'Why it is so.' "$mail"
 is "... once the diffstat, of all files" same "$(grep -c '^ [a-z/.-]* *|' "$mail")" 3
 isnt "... nothing of the form" grep -q 'HERE' "$mail"
