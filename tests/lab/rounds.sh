@@ -88,6 +88,7 @@ selftest_commands() {
         case $1:$name in
         # 64 MiB: the debug kernel takes ten times as long.
         debug:guest_memfd_attr_store_test) arguments='-p 16384' seconds=3600 ;;
+        *:guest_memfd_attr_store_test) seconds=900 ;;
         debug:guest_memfd_stress_test)
             arguments="-d $STRESS"
             seconds=$((STRESS + 300))
