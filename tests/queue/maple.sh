@@ -33,6 +33,20 @@ run_tests() {
     (cd "$TESTS" && timeout "$LIMIT" ./maple) >"$1" 2>&1
 }
 
+# run_quietly LOG: again, up to three times in all, if it was only that readers did
+# not get to run while run_check_rcu_slowread() slept for some microseconds, as on a
+# busy machine.
+run_quietly() {
+    local tries=1
+    until run_tests "$1"; do
+        if [ "$tries" -eq 3 ] || ! grep -q 'run_check_rcu_slowread: Assertion' "$1"; then
+            return 1
+        fi
+        tries=$((tries + 1))
+        echo "# run_check_rcu_slowread: its readers came too late; try $tries"
+    done
+}
+
 # patch_with SUBJECT: the patch of the queue, whatever its number is now.
 patch_with() { grep -lF "Subject: [PATCH] $1" "$ROOT"/patches/linux/0*.patch; }
 
@@ -60,7 +74,7 @@ mkdir -p "$DIR" "$LOG"
 git -C "$TREE" archive HEAD lib include tools/testing/radix-tree tools/testing/shared tools/include \
     tools/lib tools/scripts tools/arch/x86/include arch/x86/include | tar -x -C "$DIR"
 log=$LOG/maple.log
-if make -C "$TESTS" -s maple >"$log" 2>&1 && run_tests "$log" &&
+if make -C "$TESTS" -s maple >"$log" 2>&1 && run_quietly "$log" &&
     passed=$(sed -n 's/^maple_tree: \([0-9]*\) of \1 tests passed$/\1/p' "$log") && [ -n "$passed" ]; then
     report "maple tree: $passed checks" "$log" yes
 else
