@@ -11,6 +11,7 @@
 # ninja itself knows what has changed.
 set -eu
 . "$(dirname "$0")/lib.sh"
+. "$SCRIPTS/qemu-lib.sh"
 . "$SCRIPTS/git.sh"
 
 variant=${1:-qemu}
@@ -54,13 +55,7 @@ set -- --python=/usr/bin/python3 "--target-list=$targets" \
     --enable-trace-backends=log --disable-docs --disable-tools \
     --disable-install-blobs --disable-download "--cc=ccache gcc"
 
-stamp=$(printf '%s\n' "$TREE" "$@" | hash_of)
-if [ "$(cat "$OUT/.gmem-configured" 2>/dev/null)" != "$stamp" ]; then
-    rm -rf "$OUT"
-    mkdir -p "$OUT"
-    (cd "$OUT" && "$TREE/configure" "$@")
-    printf '%s\n' "$stamp" >"$OUT/.gmem-configured"
-fi
+configure_qemu "$TREE" "$OUT" "$@"
 set -- qemu-system-x86_64
 [ "$variant" != no-kvm ] || set -- "$@" qemu-system-or1k
 # The first patches of the queue, each on its own, have not the test yet.

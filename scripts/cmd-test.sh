@@ -50,7 +50,8 @@ count() {
 }
 
 # state_hash: of everything that a result depends on: the checkout with its edits,
-# and the sources that were given.
+# and the sources that were given.  Where there is no git (--continue needs it) or no
+# tree yet, that is nothing to compare, and no two states are the same.
 state_hash() {
     local file
     {
@@ -86,6 +87,7 @@ EOF
 passed_now() {
     local list="$BUILD/stamp/passed"
     mkdir -p "$BUILD/stamp"
+    # No list yet, or nothing else in it.
     { grep -v "^[^ ]* $1 " "$list" 2>/dev/null || true; } >"$list.new"
     printf '%s %s %s %s %s\n' "$2" "$1" "$3" "$4" "$(date '+%F %R')" >>"$list.new"
     mv "$list.new" "$list"

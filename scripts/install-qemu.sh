@@ -10,6 +10,7 @@
 # install-qemu.sh check TO             prints TAP
 set -eu
 . "$(dirname "$0")/lib.sh"
+. "$SCRIPTS/qemu-lib.sh"
 
 TREE=$BUILD/qemu
 OUT=$BUILD/qemu-install
@@ -69,7 +70,7 @@ for target in json.load(sys.stdin):
 }
 
 build() {
-    local prefix="$1" options blobs=--enable-install-blobs others=--without-default-features stamp
+    local prefix="$1" options blobs=--enable-install-blobs others=--without-default-features
     options=$(each_option "$2" option_of)
     # Besides the list Debian takes what configure finds, and so its block formats.
     [ "$2" != full ] || others="--disable-user --disable-xen --disable-xkbcommon --disable-containers"
@@ -79,13 +80,7 @@ build() {
     set -- --python=/usr/bin/python3 "--prefix=$prefix" --target-list=x86_64-softmmu \
         $others $options --enable-trace-backends=log \
         --enable-malloc-trim --disable-docs $blobs --disable-download "--cc=ccache gcc"
-    stamp=$(printf '%s\n' "$TREE" "$@" | hash_of)
-    if [ "$(cat "$OUT/.gmem-configured" 2>/dev/null)" != "$stamp" ]; then
-        rm -rf "$OUT"
-        mkdir -p "$OUT"
-        (cd "$OUT" && "$TREE/configure" "$@")
-        printf '%s\n' "$stamp" >"$OUT/.gmem-configured"
-    fi
+    configure_qemu "$TREE" "$OUT" "$@"
     # Of the tests only the one that "check" runs.
     # shellcheck disable=SC2046  # words
     ninja -C "$OUT" -j "$JOBS" $(installed) tests/qtest/guest-memfd-test
@@ -98,31 +93,6 @@ install() {
     for f in "$BUILD"/firmware/*; do
         command install -m 644 "$f" "$to/share/qemu/"
     done
-}
-
-N=0
-BAD=0
-
-# result TITLE COMMAND...
-result() {
-    local title="$1" out
-    shift
-    N=$((N + 1))
-    if out=$("$@" 2>&1); then
-        say "ok $N - $title"
-    else
-        BAD=1
-        say "not ok $N - $title"
-        printf '%s\n' "$out" | tail -n 20 | sed 's/^/# /'
-    fi
-}
-
-query() {
-    local out
-    out=$(printf '%s\n' '{"execute":"qmp_capabilities"}' '{"execute":"query-guest-memfd"}' '{"execute":"quit"}' |
-        timeout 60 "$1" -machine none -nodefaults -display none -qmp stdio 2>&1)
-    printf '%s\n' "$out"
-    printf '%s\n' "$out" | grep -q '"mode": "none", "why": "KVM is not in use"'
 }
 
 # Each type of confidential guest is there, with the options of ours.
@@ -175,16 +145,17 @@ check() {
     qemu=$to/bin/qemu-system-x86_64
     SCRATCH=$(mktemp -d)
     trap 'rm -rf "$SCRATCH"' EXIT
-    result "qemu-system-x86_64" "$qemu" --version
-    result "query-guest-memfd" query "$qemu"
-    result "types of confidential guests" guest_types "$qemu"
-    result "firmware is looked for in $to/share/qemu" keeps_to_itself "$qemu" "$to"
-    result "machine q35 runs its firmware" starts "$qemu" q35
-    result "machine pc runs its firmware" starts "$qemu" pc
-    result "qemu-img" "$to/bin/qemu-img" --version
+    # All are to be seen in one go.
+    result "qemu-system-x86_64" "$qemu" --version || :
+    result "query-guest-memfd" query_guest_memfd "$qemu" "KVM is not in use" || :
+    result "types of confidential guests" guest_types "$qemu" || :
+    result "firmware is looked for in $to/share/qemu" keeps_to_itself "$qemu" "$to" || :
+    result "machine q35 runs its firmware" starts "$qemu" q35 || :
+    result "machine pc runs its firmware" starts "$qemu" pc || :
+    result "qemu-img" "$to/bin/qemu-img" --version || :
     result "guest-memfd-test" env QTEST_QEMU_BINARY="$qemu" QTEST_QEMU_IMG="$to/bin/qemu-img" \
-        timeout 300 "$OUT/tests/qtest/guest-memfd-test" --tap -k
-    say "1..$N"
+        timeout 300 "$OUT/tests/qtest/guest-memfd-test" --tap -k || :
+    say "1..$RESULTS"
     return $BAD
 }
 

@@ -14,12 +14,9 @@
 
 int gmem_replace_page(int fd, void *host, uint64_t offset, size_t size)
 {
-    int ret;
+    int ret = RETRY_ON_EINTR(fallocate(fd, FALLOC_FL_PUNCH_HOLE |
+                                       FALLOC_FL_KEEP_SIZE, offset, size));
 
-    do {
-        ret = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                        offset, size);
-    } while (ret && errno == EINTR);
     if (ret || madvise(host, size, MADV_DONTNEED)) {
         return -errno;
     }

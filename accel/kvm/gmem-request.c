@@ -15,6 +15,7 @@
 #include "qemu/error-report.h"
 #include "qemu/rcu.h"
 #include "qemu/timer.h"
+#include "qemu/units.h"
 #include "exec/cpu-common.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
@@ -31,7 +32,7 @@
 #define GMEM_HYPERCALL_PAGE_BITS 12
 
 /* What one call maps in advance: takes about as long as a pause of a job may */
-#define GMEM_PREFAULT_STEP (16ULL * 1024 * 1024)
+#define GMEM_PREFAULT_STEP (16 * MiB)
 
 /*
  * What has references for longer than this may have the last one of memory that

@@ -123,7 +123,7 @@ set -- -accel tcg,thread=multi -M q35,smm=off,kernel-irqchip=split -smp 2 \
 # tick while it looks, and on a busy machine it may not.
 # tsc=nowatchdog: while the kernel changes its clock source (all CPUs stopped) the
 # watchdog of the TSC may wait for another CPU, by a clock that does not go on then.
-# Seen once, in a thousand boots or so; and the emulated TSC needs no watchdog.
+# Seen once; and the emulated TSC needs no watchdog.
 ARGS="console=ttyS0 panic=-1 loglevel=5 unknown_nmi_panic panic_print=1 no_timer_check tsc=nowatchdog $APPEND"
 
 if [ "$SHELL_MODE" = 1 ]; then

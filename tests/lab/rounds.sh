@@ -229,8 +229,8 @@ $(qemu_commands "--param seconds=60 --kernel ours --parameter on")"
     judge n lab-noattr
 }
 
-# All 4194304 pages of 16 GiB keep one processor busy for most of an hour.  So they
-# have an emulated host of their own, beside the other rounds.
+# All 4194304 pages of 16 GiB keep one processor busy for 18 minutes or more.  So
+# they have an emulated host of their own, beside the other rounds.
 STORE=guest_memfd_attr_store_test
 STORE_PID=''
 store_start() {
@@ -241,6 +241,7 @@ store_start() {
             --limit 14400 --quiet ". /lab/selftest.sh
 selftest $STORE 14000 -l" &
         STORE_PID=$!
+        # It may have ended by itself; then there is nothing to stop.
         trap '[ -z "$STORE_PID" ] || kill "$STORE_PID" 2>/dev/null || true' EXIT
         trap 'exit 130' INT
     fi

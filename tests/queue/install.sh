@@ -7,45 +7,32 @@
 set -eu
 ROOT=$(cd "$(dirname "$0")/../.." && pwd -P)
 . "$ROOT/scripts/lib.sh"
+. "$SCRIPTS/qemu-lib.sh"
 
 PREFIX=/opt/qemu-gmem
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-n=0
-bad=0
 
-# result TITLE CODE OUTPUT
-result() {
-    n=$((n + 1))
-    if [ "$2" -eq 0 ]; then
-        say "ok $n - $1"
-    else
-        bad=1
-        say "not ok $n - $1"
-        printf '%s\n' "$3" | tail -n 30 | sed 's/^/# /'
-    fi
+# fails_with WORDS COMMAND...
+# shellcheck disable=SC2317,SC2329 # result runs it
+fails_with() {
+    local words="$1" out
+    shift
+    ! out=$(timeout 20 "$@" 2>&1) || return 1
+    printf '%s\n' "$out"
+    case $out in
+    *"$words"*) ;;
+    *) return 1 ;;
+    esac
 }
 
 # refuses WORDS ARGS...: ./run ARGS fails at once, with WORDS.
 refuses() {
     words=$1
     shift
-    code=1
-    out=$(timeout 20 "$ROOT/run" "$@" 2>&1) || case $out in
-    *"$words"*) code=0 ;;
-    esac
-    result "./run $*: $words" "$code" "$out"
-}
-
-does() {
-    title=$1
-    shift
-    code=0
-    out=$("$@" 2>&1) || code=$?
-    result "$title" "$code" "$out"
-    return "$code"
+    result "./run $*: $words" fails_with "$words" "$ROOT/run" "$@" || :
 }
 
 refuses "there is no default" install
@@ -63,11 +50,12 @@ refuses "only linux takes options" build qemu --deb
 
 # With a DESTDIR nothing may come to be at the prefix.
 before=$(ls -d "$PREFIX" 2>&1 || :)
-if does "QEMU builds for $PREFIX" "$SCRIPTS/install-qemu.sh" build "$PREFIX" lean &&
-    does "it is installed below DESTDIR" "$SCRIPTS/install-qemu.sh" install "$work$PREFIX" "$work"; then
-    [ "$(ls -d "$PREFIX" 2>&1 || :)" = "$before" ] && code=0 || code=1
-    result "... and nowhere else" "$code" "$PREFIX has come to be"
-    does "what is installed works" "$SCRIPTS/install-qemu.sh" check "$work$PREFIX" || :
+# shellcheck disable=SC2317,SC2329 # result runs it
+as_before() { [ "$(ls -d "$PREFIX" 2>&1 || :)" = "$before" ]; }
+if result "QEMU builds for $PREFIX" "$SCRIPTS/install-qemu.sh" build "$PREFIX" lean &&
+    result "it is installed below DESTDIR" "$SCRIPTS/install-qemu.sh" install "$work$PREFIX" "$work"; then
+    result "... and nowhere else" as_before || :
+    result "what is installed works" "$SCRIPTS/install-qemu.sh" check "$work$PREFIX" || :
 fi
-say "1..$n"
-exit $bad
+say "1..$RESULTS"
+exit $BAD

@@ -7,32 +7,7 @@
 set -eu
 ROOT=$(cd "$(dirname "$0")/../.." && pwd -P)
 . "$ROOT/scripts/lib.sh"
-
-n=0
-bad=0
-
-# result TITLE COMMAND...
-result() {
-    title=$1
-    shift
-    n=$((n + 1))
-    if out=$("$@" 2>&1); then
-        say "ok $n - $title"
-    else
-        bad=1
-        say "not ok $n - $title"
-        printf '%s\n' "$out" | tail -n 30 | sed 's/^/# /'
-        return 1
-    fi
-}
-
-# shellcheck disable=SC2317,SC2329 # result runs it
-query() {
-    out=$(printf '%s\n' '{"execute":"qmp_capabilities"}' '{"execute":"query-guest-memfd"}' '{"execute":"quit"}' |
-        timeout 60 "$1" -machine none -nodefaults -display none -qmp stdio 2>&1) || return 1
-    printf '%s\n' "$out"
-    printf '%s\n' "$out" | grep -q "\"mode\": \"none\", \"why\": \"$2\""
-}
+. "$SCRIPTS/qemu-lib.sh"
 
 # shellcheck disable=SC2317,SC2329 # result runs it
 accelerators() {
@@ -49,7 +24,7 @@ variant() {
     for target in "$@"; do
         qemu=$BUILD/qemu-$name/qemu-system-$target
         result "$title: qemu-system-$target has $accelerator only" accelerators "$qemu" "$accelerator" || :
-        result "$title: qemu-system-$target answers query-guest-memfd" query "$qemu" "$why" || :
+        result "$title: qemu-system-$target answers query-guest-memfd" query_guest_memfd "$qemu" "$why" || :
     done
     result "$title: qtest" env QTEST_QEMU_BINARY="$BUILD/qemu-$name/qemu-system-x86_64" \
         timeout 300 "$BUILD/qemu-$name/tests/qtest/guest-memfd-test" --tap -k || :
@@ -58,5 +33,5 @@ variant() {
 variant no-kvm "without KVM" tcg "KVM is not in use" x86_64 or1k
 # Without TCG "-machine none" takes KVM if it is there, and qtest if not.
 variant no-tcg "without TCG" kvm "KVM is not in use\|the machine has no confidential guest" x86_64
-say "1..$n"
-exit $bad
+say "1..$RESULTS"
+exit $BAD

@@ -185,58 +185,56 @@ static void ap_convert_dimm(void)
     pending_answer = convert(DIMM, 16, true);
 }
 
-/*
- * Memory goes while another vCPU waits for one of its pages.  It cannot come
- * back before that request has ended: the states of its pages are in use.
- */
+/* New memory goes while another vCPU waits for one of its pages. */
+static void plug_and_eject_busy(void)
+{
+    ap_start(1);
+    step_begin();
+    plug("m0", "dimm0", DIMM);
+    fill(DIMM, 16, 3);
+    ask("pin 0x%lx 1 hold", DIMM + 3 * PAGE);
+    ask("mark");
+    ap_run(1, ap_convert_dimm);
+    while (!word_number(ask("since"), "eagain", 0)) {
+        relax();
+    }
+    eject(0, "dimm0");
+}
+
+static void end_of_wait(void)
+{
+    check(ap_busy(1), "the request ended although a page is held");
+    ask("unpin");
+    ap_wait(1);
+    note("the request was answered %ld", pending_answer);
+}
+
 /*
  * The request of a vCPU is the last that knows of the memory, when it ends: the
  * device is gone, and so is the backend.
  */
 static void plug_memory_gone(void)
 {
-    ap_start(1);
-    step_begin();
-    plug("m0", "dimm0", DIMM);
-    fill(DIMM, 16, 3);
-    ask("pin 0x%lx 1 hold", DIMM + 3 * PAGE);
-    ask("mark");
-    ap_run(1, ap_convert_dimm);
-    while (!word_number(ask("since"), "eagain", 0)) {
-        relax();
-    }
-    eject(0, "dimm0");
+    plug_and_eject_busy();
     must("object_del m0");
-    check(ap_busy(1), "the request ended although a page is held");
-    ask("unpin");
-    ap_wait(1);
-    note("the request was answered %ld", pending_answer);
+    end_of_wait();
     plug("m0", "dimm0", DIMM);
     check_plugged(DIMM, false, NULL);
     step_end("memory that is deleted while a request for it is pending, and "
              "comes back");
 }
 
+/*
+ * It cannot come back before that request has ended: the states of its pages are
+ * in use.
+ */
 static void plug_memory_pending(void)
 {
     const char *again = "device_add pc-dimm,memdev=m0,id=dimm0,addr=0x100000000";
 
-    ap_start(1);
-    step_begin();
-    plug("m0", "dimm0", DIMM);
-    fill(DIMM, 16, 3);
-    ask("pin 0x%lx 1 hold", DIMM + 3 * PAGE);
-    ask("mark");
-    ap_run(1, ap_convert_dimm);
-    while (!word_number(ask("since"), "eagain", 0)) {
-        relax();
-    }
-    eject(0, "dimm0");
+    plug_and_eject_busy();
     must_not(again, "still pending");
-    check(ap_busy(1), "the request ended although a page is held");
-    ask("unpin");
-    ap_wait(1);
-    note("the request was answered %ld", pending_answer);
+    end_of_wait();
     must(again);
     check_plugged(DIMM, false, NULL);
     step_end("memory that goes while a request for it is pending: refused until "
