@@ -30,7 +30,7 @@ variant() {
         timeout 300 "$BUILD/qemu-$name/tests/qtest/guest-memfd-test" --tap -k || :
 }
 
-variant no-kvm "without KVM" tcg "KVM is not in use" x86_64 or1k
+variant no-kvm "without KVM" tcg "this QEMU has no KVM" x86_64 or1k
 # Without TCG "-machine none" takes KVM if it is there, and qtest if not.
 variant no-tcg "without TCG" kvm "KVM is not in use\|the machine has no confidential guest" x86_64
 say "1..$RESULTS"
