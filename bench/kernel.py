@@ -87,7 +87,7 @@ class Result:
             whole = by["whole", place, busy, held]
             entry = {"place": place, "busy": busy, "held_ms": held,
                      "engine": engine, "whole": whole, "ratio": {}}
-            # What design section 10 names: k = 1 and 64, last and spread
+            # What the targets name: k = 1 and 64, last and spread
             aim = busy in (1, 64) and place != "run"
             what = f"{busy} busy: {PLACES[place]}, {held} ms: "
             for field, title, target in (("scanned", "pages scanned", 10),
@@ -225,7 +225,7 @@ def tables(data):
              ("_alone", "guest1", "guest touches"), ("_alone", "shared", "to shared alone"),
              ("_alone", "guest2", "guest touches"))
     return [
-        ("What was to be reached (design, section 10)", ["ratio", "measured", "target", ""],
+        ("What was to be reached", ["ratio", "measured", "target", ""],
          [[r["name"], f"{r['value']:.2f}", f"{r['relation']} {r['target']}",
            "met" if r["met"] else "not met"] for r in data["ratios"] if "target" in r]),
         ("Busy pages in 64 MiB: whole-range retry against the engine",

@@ -26,7 +26,7 @@ import sys
 sys.dont_write_bytecode = True
 import options  # noqa: E402  (beside this file)
 
-PAGES = ("user-guide", "operations", "limits")
+PAGES = ("user-guide", "operations", "limits", "backends", "libvirt")
 # What stands for something else in a message: object, number, state, reason
 STANDS_FOR = r"\.\.\.|\bTYPE\b|\bTHREAD\b|\bSTATE\b|'X'|\b[NO]\b|No space left on device"
 # Members of GuestMemfdBlock that the page explains elsewhere
