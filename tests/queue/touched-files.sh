@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Description: docs/touched-files.rst names every file that a patch touches,
-# with that patch's number, and nothing else.
+# with that patch's number, and nothing else; each row has the cells of a table
+# with three columns.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -40,6 +41,15 @@ touched() {
     done <"patches/$1/series" | sort -u
 }
 
+# Sphinx refuses a table in which a row is shorter or longer than the others.
+odd_rows() {
+    awk 'function row() { if (cells && cells != 3) print line ": " cells " cells" }
+         /^   \* - / { row(); line = NR; cells = 1; next }
+         /^     - / { cells++ }
+         /^[^ ]/ { row(); cells = 0 }
+         END { row() }' "$doc"
+}
+
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 for tree in qemu linux; do
@@ -50,5 +60,6 @@ for tree in qemu linux; do
     report "$(comm -23 "$tmp/doc" "$tmp/real")" \
         "$doc has no file that patches/$tree does not touch"
 done
+report "$(odd_rows)" "$doc has three cells in each row"
 echo "1..$n"
 exit "$failed"

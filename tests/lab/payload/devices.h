@@ -57,6 +57,25 @@ extern const Disk disk_scsi;
 bool nic_start(uint64_t mem);
 unsigned nic_loop(uint64_t from, uint64_t to, unsigned bytes);
 
+/* A piece of a frame */
+typedef struct GatherPiece {
+    uint64_t gpa;
+    uint16_t bytes;
+} GatherPiece;
+
+#define GATHER_PAGES    8u
+
+/*
+ * gather_start: have the 82574L gather a frame from three pieces.  @mem:
+ * GATHER_PAGES pages for its ring, where the last piece comes long after the
+ * others, which the device has mapped by then.  False if there is none.
+ *
+ * gather_send: let it send the frame.  Returns the number of frames that it
+ * says it has sent: 1, or 0 if it had to drop it.
+ */
+bool gather_start(uint64_t mem, const GatherPiece piece[3]);
+unsigned gather_send(void);
+
 /* What a driver waits for, at most: some seconds in the emulated host. */
 #define DEVICE_WAIT     200000
 

@@ -235,6 +235,9 @@ unsigned pci_find(uint32_t id, unsigned n);
  */
 void pci_enable(unsigned fn, unsigned bar, uint32_t at);
 
+/* pci_decode: have its memory BARs decoded, or not; nothing else changes. */
+void pci_decode(unsigned fn, bool on);
+
 /* mmio_read/mmio_write: one 32-bit register of a device */
 static inline uint32_t mmio_read(uint64_t at)
 {

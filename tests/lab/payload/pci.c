@@ -68,6 +68,11 @@ void pci_enable(unsigned fn, unsigned bar, uint32_t at)
     pci_write8(fn, PCI_COMMAND, COMMAND_ALL);
 }
 
+void pci_decode(unsigned fn, bool on)
+{
+    pci_write8(fn, PCI_COMMAND, on ? COMMAND_ALL : COMMAND_ALL & ~0x2);
+}
+
 void set_pam(uint8_t v)
 {
     pci_write8(HOST_BRIDGE, Q35_PAM0, v & 0x30);

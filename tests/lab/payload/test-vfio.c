@@ -6,6 +6,10 @@
 #define TARGET  (24 * MIB)      /* what is converted */
 #define COPY    (20 * MIB)      /* shared for good: the device writes it */
 #define OTHER   (32 * MIB)      /* converted meanwhile */
+#define DISPLAY 0x11111234u     /* secondary-vga */
+#define VRAM    0xfc000000ul    /* its memory */
+#define LOW_ROM 0xc0000ul       /* 128 KiB: RAM if the PAM registers say so */
+#define SHADOW  0xf0000ul       /* RAM behind it */
 
 /* Does @gpa hold what @of holds, as the guest sees both? */
 bool edu_copied(uint64_t gpa, uint64_t of)
@@ -280,6 +284,108 @@ static void vfio_limit(void)
     step_end("less is shared, and what goes back to private makes room");
 }
 
+/* Share pages at @gpa until no more can be mapped; returns how many it were. */
+static uint64_t use_up_mappings(uint64_t gpa)
+{
+    uint64_t n = 0;
+    long ret;
+
+    for (uint64_t step = 512; step; step /= 8) {
+        while ((ret = convert(gpa + n * PAGE, step, false)) == 0) {
+            n += step;
+        }
+        check(ret == EAGAIN, "sharing %lu pages answered %ld", step, ret);
+    }
+    return n;
+}
+
+/* The device has the page at @gpa, or, if not @mapped, it is refused. */
+static void check_mapped(const Edu *edu, uint64_t gpa, bool mapped)
+{
+    ask("mark");
+    if (!mapped) {
+        check_refused(edu, gpa, true);
+        return;
+    }
+    fill(gpa, 1, 9);
+    edu_dma(edu, gpa, true);
+    check_copied(gpa, SOURCE);
+    check_no_fault();
+}
+
+/* The guest takes RAM away, uses up the mappings, and puts it back. */
+static void limit_bar(const Edu *edu, unsigned display, uint64_t *used)
+{
+    step_begin();
+    pci_enable(display, 0, VRAM);
+    check_mapped(edu, VRAM, true);
+    pci_decode(display, false);
+    *used = use_up_mappings(TARGET);
+    for (unsigned i = 0; i < 3; i++) {
+        pci_decode(display, true);
+        fill(VRAM, 1, 3);
+        verify(VRAM, 1, 3);
+        check_mapped(edu, VRAM, i % 2);
+        pci_decode(display, false);
+        if (i == 0) {
+            check_convert(TARGET, 1, true, 0);
+        } else if (i == 1) {
+            check_convert(TARGET, 1, false, 0);
+        }
+    }
+    check_mapped(edu, TARGET + PAGE, true);
+    step_end("%lu pages use up the mappings: the memory of a device comes back "
+             "without one, and has one as soon as there is room", *used);
+}
+
+/*
+ * An option ROM takes the place of RAM most of which is private, so the ROM
+ * needs more mappings than that sets free.  The RAM behind it, whose section
+ * changes as well, is mapped anew after it, and finds too few.
+ */
+static void limit_pam(const Edu *edu, uint64_t used)
+{
+    step_begin();
+    check_convert(TARGET, used, true, 0);
+    set_pam(0x33);
+    check_mapped(edu, SHADOW, true);
+    check_convert(LOW_ROM, 24, true, 0);
+    used = use_up_mappings(TARGET);
+    set_pam(0x00);
+    fill(SHADOW, 1, 4);
+    check_mapped(edu, SHADOW, false);
+    check_mapped(edu, TARGET + PAGE, true);
+    /* Nobody is told who could refuse or would have to let go. */
+    check_convert(SHADOW, 1, true, 0);
+    check_state(SHADOW, 2, "P1S1");
+    check_convert(SHADOW, 1, false, 0);
+    verify(SHADOW, 1, 4);
+    step_end("%lu pages use up the mappings: RAM below 1 MiB comes back "
+             "without them, and is converted without the device", used);
+
+    step_begin();
+    set_pam(0x33);
+    check_mapped(edu, SHADOW, true);
+    check_convert(SHADOW, 1, true, 0);
+    check_mapped(edu, SHADOW, false);
+    check_convert(SHADOW, 1, false, 0);
+    check_mapped(edu, SHADOW, true);
+    step_end("it has them again as soon as there is room");
+}
+
+static void vfio_limit_map(void)
+{
+    unsigned display = pci_find(DISPLAY, 0);
+    uint64_t used;
+    Edu edu;
+
+    if (!open_devices(&edu, 1)) {
+        return;
+    }
+    limit_bar(&edu, display, &used);
+    limit_pam(&edu, used);
+}
+
 /*
  * The guest starts with private memory; with reset=1 the payload looks at it in
  * its second life only.
@@ -355,6 +461,7 @@ static void vfio_pam(void)
 
 const PayloadTest tests_vfio[] = {
     { "vfio-limit", vfio_limit },
+    { "vfio-limit-map", vfio_limit_map },
     { "initial-private", initial_private },
     { "vfio-pam", vfio_pam },
     { "vfio", vfio },
