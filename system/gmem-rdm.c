@@ -153,8 +153,10 @@ static const char *gmem_rdm_hint(int err)
 {
     return err == -ENOSPC ?
            "; if it is a device of VFIO, its container has no DMA mapping left"
-           " (a shared page needs one): raise the host's module parameter"
-           " vfio_iommu_type1.dma_entry_limit, use iommufd, or share less" : "";
+           " (a shared page needs one): share less, or start again with iommufd"
+           " or a higher limit of the host's module parameter"
+           " vfio_iommu_type1.dma_entry_limit, which is read when the device is"
+           " opened" : "";
 }
 
 static void gmem_rdm_forget_listener(GmemRdmListener *l)

@@ -19,6 +19,7 @@
 #include "system/cpus.h"
 #include "system/gmem.h"
 #include "system/gmem-rdm.h"
+#include "system/kvm.h"
 #include "system/ramblock.h"
 #include "system/reset.h"
 #include "system/runstate.h"
@@ -106,7 +107,9 @@ static void gmem_launch(void *opaque, bool running, RunState state)
  * sharing all would wait for them, and they for their vCPU.
  *
  * Where all will be private again, devices must not see it shared meanwhile;
- * and a container with a limit may be unable to map all of the guest.
+ * and a container with a limit may be unable to map all of the guest.  Nor may
+ * they keep a page that is replaced, after an error of the host's memory, when
+ * the rest is reset: nobody tells them of the new one, so they map all anew.
  *
  * A guest that wakes up has its memory as it was when it went to sleep.
  *
@@ -122,7 +125,8 @@ static void gmem_reset_enter(Object *obj, ResetType type)
     if (type == RESET_TYPE_WAKEUP) {
         return;
     }
-    if (gmem_launched && current_machine->cgs->initial_private) {
+    if (gmem_launched && (current_machine->cgs->initial_private ||
+                          kvm_hwpoisoned_mem())) {
         gmem_rdm_withdraw_all();
     }
     if (gmem_rdm_share_all() < 0) {
@@ -131,13 +135,19 @@ static void gmem_reset_enter(Object *obj, ResetType type)
     }
 }
 
-/* The exit phase comes after all has been reset and written. */
+/*
+ * The exit phase comes after all has been reset and written.  A guest that
+ * cannot be reset was left alone by the enter phase, and is here as well.
+ */
 static void gmem_reset_exit(Object *obj, ResetType type)
 {
     Error *err = NULL;
 
-    if (type != RESET_TYPE_WAKEUP && gmem_launched &&
-        !gmem_launch_memory(&err)) {
+    if (!cpus_are_resettable() || type == RESET_TYPE_WAKEUP ||
+        !gmem_launched) {
+        return;
+    }
+    if (!gmem_launch_memory(&err)) {
         error_reportf_err(err, "cannot reset: ");
         exit(1);
     }

@@ -347,15 +347,24 @@ static void gmem_prefault(CPUState *cpu, const GmemRequest *req)
 }
 
 /*
- * The host lacks something, and this type of guest would take "try again" for
- * the end.  So the user gets the chance to help, as with a disk that is full.
+ * The host lacks something, and the guest has no way to try again: this type
+ * would take that answer for the end, and an access gets no answer at all.  So
+ * the user gets the chance to help, as with a disk that is full.
+ *
+ * The message stands alone: gmem_rdm_report() may have left its own out.
  */
-static void gmem_request_stop_vm(const GmemRequest *req)
+static void gmem_request_stop_vm(const GmemRequest *req, int err)
 {
     error_report("the virtual machine is stopped before guest memory [0x%"
-                 HWADDR_PRIx ", 0x%" HWADDR_PRIx ") is %s; remove what the "
-                 "message above names, then continue it (cont)", req->start,
-                 req->start + req->size, gmem_state_name(req->to_private));
+                 HWADDR_PRIx ", 0x%" HWADDR_PRIx ") is %s: %s; %s", req->start,
+                 req->start + req->size, gmem_state_name(req->to_private),
+                 strerror(-err), err == -ENOSPC ?
+                 "an assigned device can map no more in this process, so it "
+                 "cannot go on unless its other vCPUs share less (cont); else "
+                 "start again with iommufd or a higher "
+                 "vfio_iommu_type1.dma_entry_limit" :
+                 "give the host, or QEMU's memory cgroup, more, then continue "
+                 "it (cont)");
     bql_lock();
     vm_stop(RUN_STATE_IO_ERROR);
     bql_unlock();
@@ -367,9 +376,9 @@ int kvm_gmem_run_pending(CPUState *cpu)
     GmemRequest *req = cpu->kvm_gmem_request;
     int ret = gmem_request_run(req);
 
-    if ((ret == -ENOMEM || ret == -ENOSPC) && !req->fault && cgs &&
-        CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(cgs)->failure_is_final) {
-        gmem_request_stop_vm(req);
+    if ((ret == -ENOMEM || ret == -ENOSPC) && (req->fault || (cgs &&
+        CONFIDENTIAL_GUEST_SUPPORT_GET_CLASS(cgs)->failure_is_final))) {
+        gmem_request_stop_vm(req, ret);
         ret = -EINTR;
     }
     if (ret == -EINTR) {

@@ -149,6 +149,17 @@ static inline bool kvm_gmem_in_place(void)
  */
 bool kvm_gmem_refuse(const char *what, const char *why, Error **errp);
 
+/*
+ * kvm_gmem_refuse_snapshot: kvm_gmem_refuse() before a snapshot is loaded
+ *
+ * To be asked before the guest is stopped and its disks are reverted.
+ */
+static inline bool kvm_gmem_refuse_snapshot(Error **errp)
+{
+    return kvm_gmem_refuse("loading a snapshot", "its pages may be private; "
+                           "start the guest anew", errp);
+}
+
 /* kvm_gmem_refuse_vhost_user: kvm_gmem_refuse() for all vhost-user devices */
 static inline bool kvm_gmem_refuse_vhost_user(Error **errp)
 {
@@ -351,9 +362,10 @@ void kvm_gmem_map_gpa_range(CPUState *cpu, uint64_t gpa, uint64_t npages,
  * errno, reported, when the virtual machine cannot go on.
  *
  * A host that is short of memory, or a device that can map no more, is EAGAIN
- * for the guest.  Where the guest's type takes any answer but success for the
- * end (failure_is_final), the virtual machine is stopped instead, with
- * RUN_STATE_IO_ERROR, and the request is repeated when the user continues it.
+ * for the guest.  An access could not be told, and where the guest's type takes
+ * any answer but success for the end (failure_is_final), a hypercall must not
+ * be: the virtual machine is stopped instead, with RUN_STATE_IO_ERROR, and the
+ * request, which stays pending, is repeated when the user continues it.
  */
 int kvm_gmem_run_pending(CPUState *cpu);
 

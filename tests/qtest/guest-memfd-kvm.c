@@ -383,6 +383,31 @@ static void test_change(void)
     qtest_quit(qts);
 }
 
+/* Loading a snapshot is refused before anything is stopped or reverted. */
+static void test_snapshot_load(void)
+{
+    g_autofree char *args = NULL;
+    g_autoptr(QDict) rsp = NULL;
+    QTestState *qts;
+
+    if (!need_private_memory()) {
+        return;
+    }
+    args = protected_args("", "");
+    qts = qtest_init(args);
+    rsp = qtest_qmp(qts, "{ 'execute': 'snapshot-load', 'arguments': { "
+                    "'job-id': 'j', 'tag': 's', 'vmstate': 'd', "
+                    "'devices': ['d'] } }");
+    g_assert_cmpint(qdict_haskey(rsp, "error"), ==, host.in_place);
+    if (host.in_place) {
+        g_assert_cmpstr(qdict_get_str(qdict_get_qdict(rsp, "error"), "desc"),
+                        ==, "loading a snapshot cannot be used with guest "
+                        "memory that is converted in place: its pages may be "
+                        "private; start the guest anew");
+    }
+    qtest_quit(qts);
+}
+
 /* object-add of some memory; its error, or NULL */
 static char *add_memory(QTestState *qts)
 {
@@ -469,5 +494,6 @@ void add_kvm_tests(void)
     qtest_add_func("guest-memfd/kvm/object-wins", test_mode_both);
     qtest_add_func("guest-memfd/kvm/smm", test_smm);
     qtest_add_func("guest-memfd/kvm/change", test_change);
+    qtest_add_func("guest-memfd/kvm/snapshot-load", test_snapshot_load);
     qtest_add_func("guest-memfd/kvm/error-discards", test_error_discards);
 }

@@ -315,6 +315,10 @@ static void refuse_live(void)
     step_end("dirty rate, in all ways");
 
     step_begin();
+    refused("loadvm s", "start the guest anew");
+    step_end("snapshots");
+
+    step_begin();
     for (unsigned i = 0; i < 2; i++) {
         refused("object_add memory-backend-ram,id=f,size=1P", "cannot map");
         refused("object_add memory-backend-memfd,id=f,size=1P", "cannot map");

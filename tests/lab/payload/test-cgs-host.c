@@ -140,6 +140,40 @@ static void cgs_no_memory(void)
              is_tdx() ? "told to try again" : "stopped until continued", took);
 }
 
+/*
+ * The same for an access to a page that is private.  It has no answer at all, and
+ * would be repeated without end: stopped, whatever the type of the guest.
+ */
+static void cgs_no_memory_access(void)
+{
+    uint64_t took;
+
+    step_begin();
+    ask("after 1000 hmp cont");
+    ask("after 3000 hmp cont");
+    ask("mark");
+    check_op(OP_TOUCH, BASE, 1, 0, OP_OK);
+    took = word_number(ask("since"), "ms", 0);
+    check(took >= 3000, "shared after %lu ms", took);
+    check(number(ask("count kvm_gmem_drop")) == 0, "the request was given up");
+    check_kernel(BASE, 1, false);
+    fill(BASE, 1, 1);
+    host_verify(BASE, 1, 1);
+    step_end("no memory for an access: stopped until continued, shared after "
+             "%lu ms", took);
+}
+
+/* The machine is stopped for it, and ends all the same when it is told to. */
+static void cgs_no_memory_quit(void)
+{
+    step_begin();
+    ask("after 1000 quit");
+    ask("mark");
+    check_op(OP_TOUCH, BASE, 1, 0, OP_OK);
+    check(false, "the access ended before QEMU did");
+    step_end("quit while an access waits for memory");
+}
+
 static void must(const char *command)
 {
     const char *a = ask("hmp %s", command);
@@ -223,6 +257,8 @@ const PayloadTest tests_cgs_host[] = {
     { "cgs-hashes", cgs_hashes },
     { "cgs-busy", cgs_busy },
     { "cgs-no-memory", cgs_no_memory },
+    { "cgs-no-memory-access", cgs_no_memory_access },
+    { "cgs-no-memory-quit", cgs_no_memory_quit },
     { "cgs-plug", cgs_plug },
     { "cgs-vfio", cgs_vfio },
     { }

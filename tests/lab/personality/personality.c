@@ -22,7 +22,7 @@
 
 pthread_mutex_t personality_lock = PTHREAD_MUTEX_INITIALIZER;
 Vm vm = { .fd = -1 };
-Options options;
+Options options = { .no_memory_pages = 5 };
 
 static Vcpu *vcpus[FDS_MAX];        /* by file descriptor */
 
@@ -53,6 +53,8 @@ static void read_option(const char *word)
         options.stale_faults = n;
     } else if (sscanf(word, "no-memory=%lu", &n) == 1) {
         options.no_memory = n;
+    } else if (sscanf(word, "no-memory-pages=%lu", &n) == 1) {
+        options.no_memory_pages = n;
     } else {
         complain(0, "PERSONALITY has no \"%s\"", word);
     }
@@ -305,7 +307,10 @@ static long vcpu_call(Vcpu *v, unsigned long request, void *argument)
 
 /* --- guest_memfd ---------------------------------------------------------------- */
 
-/* A request for five pages, which nothing else asks for, begins the shortage. */
+/*
+ * A conversion to shared of so many pages begins the shortage, once the guest
+ * runs: QEMU tries a page before there is any.
+ */
 static bool short_of_memory(const struct kvm_memory_attributes2 *a)
 {
     static struct timespec begin;
@@ -316,7 +321,9 @@ static bool short_of_memory(const struct kvm_memory_attributes2 *a)
     }
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (!begin.tv_sec) {
-        if (a->size != 5 * PAGE_SIZE) {
+        if (vm.phase < PHASE_RUNNABLE ||
+            a->size != options.no_memory_pages * PAGE_SIZE ||
+            a->attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE) {
             return false;
         }
         begin = now;

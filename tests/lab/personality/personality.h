@@ -93,7 +93,8 @@ typedef struct Options {
     unsigned chunk;         /* chunk=N: a launch command does N pages a call */
     bool cpuid_mismatch;    /* cpuid-mismatch=1: firmware corrects that page */
     unsigned stale_faults;  /* stale-faults=N: a made-up one every N exits */
-    unsigned no_memory;     /* no-memory=MS: ENOMEM, from five pages on */
+    unsigned no_memory;     /* no-memory=MS: ENOMEM for so long */
+    unsigned no_memory_pages;   /* no-memory-pages=N: what begins it */
 } Options;
 
 extern pthread_mutex_t personality_lock;
