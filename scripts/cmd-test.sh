@@ -51,8 +51,7 @@ count() {
 
 # state_hash PART: of everything that its result depends on: the checkout with its
 # edits, and the sources that were given.  The long parts read no page of the
-# documentation: words may be mended between two runs of them.  Where there is no git
-# (--continue needs it) or no tree yet, that is nothing to compare.
+# documentation: words may be mended between two runs of them.
 state_hash() {
     local part="$1" file
     set -- .
@@ -62,15 +61,19 @@ state_hash() {
         ;;
     esac
     {
-        git -C "$ROOT" ls-files -s -- "$@" 2>/dev/null || date
-        git -C "$ROOT" diff -- "$@" 2>/dev/null || true
-        git -C "$ROOT" ls-files --others --exclude-standard -- "$@" 2>/dev/null | while read -r file; do
-            printf '%s\n' "$file"
-            cat "$ROOT/$file"
-        done
+        # Without git no two states are the same.
+        if git -C "$ROOT" ls-files -s -- "$@" 2>/dev/null; then
+            git -C "$ROOT" diff -- "$@"
+            git -C "$ROOT" ls-files --others --exclude-standard -- "$@" | while read -r file; do
+                printf '%s\n' "$file"
+                cat "$ROOT/$file"
+            done
+        else
+            date
+        fi
         base_text qemu
         base_text linux
-        # build/qemu and build/linux may have edits that are in no queue yet.
+        # These may have edits that are in no queue yet, or not be there yet.
         git -C "$BUILD/qemu" diff HEAD 2>/dev/null || true
         git -C "$BUILD/linux" diff HEAD 2>/dev/null || true
         printf '%s\n' "$stress"

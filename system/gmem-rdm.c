@@ -9,7 +9,6 @@
 #include "qemu/atomic.h"
 #include "qemu/error-report.h"
 #include "qemu/rcu.h"
-#include "qemu/timer.h"
 #include "hw/boards.h"
 #include "system/confidential-guest-support.h"
 #include "system/gmem.h"
@@ -28,7 +27,7 @@ struct GmemRdm {
     RAMBlock *rb;
     bool in_place;
     GmemState *state;
-    unsigned reported;  /* the second of the last shortage; atomic */
+    unsigned reported;  /* of the last shortage: gmem_report_now() */
     /* For look-up by RamDiscardListener only; protected by the BQL. */
     QLIST_HEAD(, GmemRdmListener) listeners;
 };
@@ -296,11 +295,10 @@ void gmem_rdm_query(GmemRdm *rdm, uint64_t *shared, uint64_t *private,
 void gmem_rdm_report(const MemoryRegionSection *section, GmemJob *job, int err)
 {
     GmemRdm *rdm = section->mr->ram_block->attributes->gmem;
-    unsigned now = get_clock() / NANOSECONDS_PER_SECOND;
 
     /* What stops the guest is always said, what it may repeat is not. */
     if ((err == -ENOSPC || err == -ENOMEM) &&
-        qatomic_xchg(&rdm->reported, now) == now) {
+        !gmem_report_now(&rdm->reported)) {
         return;
     }
     error_report("%s%s", gmem_job_error(job), gmem_rdm_hint(err));

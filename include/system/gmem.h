@@ -16,6 +16,8 @@
 #define SYSTEM_GMEM_H
 
 #include "exec/hwaddr.h"
+#include "qemu/atomic.h"
+#include "qemu/timer.h"
 #include "system/gmem-convert.h"
 #include "system/gmem-mode.h"
 #include "system/gmem-page.h"
@@ -150,9 +152,23 @@ static inline bool kvm_gmem_in_place(void)
 bool kvm_gmem_refuse(const char *what, const char *why, Error **errp);
 
 /*
+ * gmem_report_now: whether to report what a guest can repeat as it likes
+ * @reported: the second in which it was reported last, 0 at first
+ *
+ * Once per second and @reported.  From any thread, without a lock.
+ */
+static inline bool gmem_report_now(unsigned *reported)
+{
+    unsigned now = get_clock() / NANOSECONDS_PER_SECOND;
+
+    return qatomic_xchg(reported, now) != now;
+}
+
+/*
  * kvm_gmem_refuse_snapshot: kvm_gmem_refuse() before a snapshot is loaded
  *
- * To be asked before the guest is stopped and its disks are reverted.
+ * To be asked before the guest is stopped and its disks are reverted.  Returns
+ * true, with @errp set, if it must not be loaded.  From any thread.
  */
 static inline bool kvm_gmem_refuse_snapshot(Error **errp)
 {
