@@ -154,13 +154,15 @@ EOF
     result "every patch is as refresh writes it (no offsets, nothing around it)" ${bad:+"$bad"}
 }
 
-# checkpatch_one ARGS...: the tree's own checker, in its own folder.  Warnings
-# count: both projects ask for none.  One is left out: QEMU's question whether a
-# header imported from Linux came by the update script.  It stands for every such
-# change, and ours comes from the headers_install of the tree we carry.
+# checkpatch_one DIR ARGS...: the tree's own checker, in DIR.  Warnings count: both
+# projects ask for none.  One is left out: QEMU's question whether a header imported
+# from Linux came by the update script.  It stands for every such change, and ours
+# comes from the headers_install of the tree we carry.
 checkpatch_one() {
-    local out left rc=0
-    out=$(cd "$TREE_DIR" && perl scripts/checkpatch.pl "$@" 2>&1) || rc=$?
+    local dir="$1" checker out left rc=0
+    shift
+    checker=$(realpath "$TREE_DIR/scripts/checkpatch.pl")
+    out=$(cd "$dir" && perl "$checker" "$@" 2>&1) || rc=$?
     left=$(printf '%s\n' "$out" | awk 'BEGIN { RS = ""; ORS = "\n" }
         !/^WARNING: added, moved or deleted file\(s\) imported from Linux/')
     if like "$left" '^(ERROR|WARNING|CHECK):' ||
@@ -171,7 +173,7 @@ checkpatch_one() {
 }
 
 check_style() {
-    local f out title path
+    local f out title
     if [ ! -f "$TREE_DIR/scripts/checkpatch.pl" ] || [ "${CHECKPATCH:-}" = no ]; then
         return
     fi
@@ -185,7 +187,7 @@ check_style() {
     while read -r f; do
         if [ -z "$f" ] || [ ! -f "$QUEUE_DIR/$f" ]; then continue; fi
         title="checkpatch $f"
-        if out=$(checkpatch_one "$@" "$(realpath "$QUEUE_DIR/$f")"); then
+        if out=$(checkpatch_one "$TREE_DIR" "$@" "$(realpath "$QUEUE_DIR/$f")"); then
             result "$title"
         else
             result "$title" "$out"
@@ -199,10 +201,9 @@ EOF
         *) continue ;;
         esac
         title="checkpatch $f"
-        # In tests/ other rules hold: it has to see the path in the tree.
-        path=$OVERLAY_ROOT/$f
-        [ ! -e "$TREE_DIR/$f" ] || path=$f
-        if out=$(checkpatch_one "$@" -f "$path"); then
+        # In tests/ other rules hold: it has to see the path in the tree, which may
+        # not have the file yet.
+        if out=$(checkpatch_one "$OVERLAY_ROOT" "$@" --no-tree -f "$f"); then
             result "$title"
         else
             result "$title" "$out"

@@ -240,6 +240,20 @@ says "... for apply, too" "there is no queue" queue apply
 mv "$WORK/away" "$QUEUE_DIR"
 is "check is content again" queue check
 
+# Plays the tree's checker, which has rules by path: it wants the one in the tree.
+mkdir -p "$TREE_DIR/scripts"
+cat >"$TREE_DIR/scripts/checkpatch.pl" <<'PL'
+my ($f, $path) = @ARGV[-2, -1];
+print "ERROR: what is $path?\n" if $f eq "-f" && $path ne "accel/kvm/gmem.c";
+print "ERROR: no $path\n" if ! -f $path;
+print "total: 0 errors\n";
+PL
+rm "$TREE_DIR/accel/kvm/gmem.c"
+is "checkpatch sees an overlay file at its path, in a tree without it" env CHECKPATCH= "$ROOT/scripts/queue.sh" check qemu
+is "... all patches and the file" same "$(printf '%s\n' "$OUT" | grep -c 'checkpatch')" 5
+rm -r "$TREE_DIR/scripts"
+queue apply >/dev/null
+
 letter() { # letter SUBJECT TEXT: the queue's cover letter
     printf 'From: Tester <tester@example.org>\nSubject: [PATCH 0/3] %s\n\n%s\n---\n alpha.c | 2 +-\n' "$1" "$2" \
         >"$QUEUE_DIR/0000-cover-letter.patch"
