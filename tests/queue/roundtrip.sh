@@ -246,11 +246,15 @@ cat >"$TREE_DIR/scripts/checkpatch.pl" <<'PL'
 my ($f, $path) = @ARGV[-2, -1];
 print "ERROR: what is $path?\n" if $f eq "-f" && $path ne "accel/kvm/gmem.c";
 print "ERROR: no $path\n" if ! -f $path;
+print "WARNING: found\n" if $ENV{FINDS} && $path =~ $ENV{FINDS};
 print "total: 0 errors\n";
 PL
 rm "$TREE_DIR/accel/kvm/gmem.c"
-is "checkpatch sees an overlay file at its path, in a tree without it" env CHECKPATCH= "$ROOT/scripts/queue.sh" check qemu
+style() { FINDS="$1" CHECKPATCH='' queue check; }
+is "checkpatch sees an overlay file at its path, in a tree without it" style ''
 is "... all patches and the file" same "$(printf '%s\n' "$OUT" | grep -c 'checkpatch')" 5
+says "check finds what it warns of in a file" "not ok 11 - qemu queue: checkpatch accel/kvm/gmem.c" style 'gmem\.c'
+says "... and in a patch" "not ok 7 - qemu queue: checkpatch 0001-" style '/0001-'
 rm -r "$TREE_DIR/scripts"
 queue apply >/dev/null
 
