@@ -3,7 +3,8 @@
 #
 # queue check: prints TAP; fails if one check does.  Sourced.
 #
-# CHECKPATCH=no leaves checkpatch.pl out (a tree that has none).
+# CHECKPATCH=no leaves checkpatch.pl out; that, and a tree that has none, is a
+# counted skip.
 
 # What checkpatch.pl says besides its findings.
 CHECKPATCH_NOISE='^($|NOTE|total:|.*has (style|no obvious)|.*If any of| *mechanically convert| *them to the maintainer| *are false positives| *CHECKPATCH in MAINTAINERS)'
@@ -25,6 +26,12 @@ result() {
     printf '%s\n' "$@" | while read -r line; do
         printf '#   %s\n' "$line"
     done
+}
+
+# left_out TITLE WHY: a check that cannot be made
+left_out() {
+    CHECK_NO=$((CHECK_NO + 1))
+    printf 'ok %d - %s # SKIP %s\n' "$CHECK_NO" "$NAME queue: $1" "$2"
 }
 
 # problem TEXT: one line more in the caller's "bad".
@@ -174,7 +181,11 @@ checkpatch_one() {
 
 check_style() {
     local f out title
-    if [ ! -f "$TREE_DIR/scripts/checkpatch.pl" ] || [ "${CHECKPATCH:-}" = no ]; then
+    if [ "${CHECKPATCH:-}" = no ]; then
+        left_out "checkpatch" "CHECKPATCH=no"
+        return
+    elif [ ! -f "$TREE_DIR/scripts/checkpatch.pl" ]; then
+        left_out "checkpatch" "there is no $(rel "$TREE_DIR")/scripts/checkpatch.pl"
         return
     fi
     # FILE_PATH_CHANGES asks whether MAINTAINERS should name a new file: a

@@ -74,6 +74,10 @@ queue_sum() { (cd "$QUEUE_DIR" && sha256sum -- * | sha256sum); }
 
 same() { [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; false; }; }
 
+told() { # told LINE: the command before had this line (a regex) in its output
+    printf '%s\n' "$OUT" | grep -x -- "$1" || { printf '%s\n' "$OUT"; false; }
+}
+
 commit() { # commit MESSAGE: all changes, with the trailers a patch needs
     tgit commit -q -a -m "$1" -m "Why it is so." -m "${2:+Overlay: $2
 }Upstream: N/A (test)
@@ -239,6 +243,9 @@ says "a missing queue folder is an error" "there is no queue" queue check
 says "... for apply, too" "there is no queue" queue apply
 mv "$WORK/away" "$QUEUE_DIR"
 is "check is content again" queue check
+is "... and says that it did without checkpatch" told 'ok [0-9]* - qemu queue: checkpatch # SKIP CHECKPATCH=no'
+is "check of a tree without checkpatch.pl" env CHECKPATCH= "$ROOT/scripts/queue.sh" check qemu
+is "... says so" told 'ok [0-9]* - qemu queue: checkpatch # SKIP there is no build/qemu/scripts/checkpatch.pl'
 
 # Plays the tree's checker, which has rules by path: it wants the one in the tree.
 mkdir -p "$TREE_DIR/scripts"
