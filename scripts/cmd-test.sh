@@ -8,6 +8,7 @@
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$SCRIPTS/ensure.sh"
+. "$SCRIPTS/test-state.sh"
 
 full=
 linux=
@@ -49,58 +50,17 @@ count() {
         END { print passed + 0, failed + 0, skipped + 0 }' "$1"
 }
 
-# state_hash PART: of everything that its result depends on: the checkout with its
-# edits, and the sources that were given.  The long parts read no page of the
-# documentation: words may be mended between two runs of them.
-state_hash() {
-    local part="$1" file
-    set -- .
-    case $part in
-    test-lab-* | test-bench | test-mutants* | test-install | test-variants | test-maple | test-each-linux | test-each-qemu)
-        set -- . ':!docs' ':!README.md'
-        ;;
-    esac
-    {
-        # Without git no two states are the same.
-        if git -C "$ROOT" ls-files -s -- "$@" 2>/dev/null; then
-            git -C "$ROOT" diff -- "$@"
-            git -C "$ROOT" ls-files --others --exclude-standard -- "$@" | while read -r file; do
-                printf '%s\n' "$file"
-                cat "$ROOT/$file"
-            done
-        else
-            date
-        fi
-        base_text qemu
-        base_text linux
-        # These may have edits that are in no queue yet, or not be there yet.
-        git -C "$BUILD/qemu" diff HEAD 2>/dev/null || true
-        git -C "$BUILD/linux" diff HEAD 2>/dev/null || true
-        printf '%s\n' "$stress"
-    } | hash_of
-}
-
 # passed_before NAME TITLE STATE: has it, with the same files?  Its numbers count.
 passed_before() {
     local passed skipped date
     [ -n "$again" ] || return 1
     read -r passed skipped date <<EOF
-$(sed -n "s/^$3 $1 //p" "$BUILD/stamp/passed" 2>/dev/null)
+$(known_state "$1" "$3")
 EOF
     [ -n "$passed" ] || return 1
     STEP_NO=$((STEP_NO + 1))
     say "[$STEP_NO] $2 ... passed before ($date)"
     account "$2" "$passed" 0 "$skipped" "passed before, $date"
-}
-
-# passed_now NAME STATE PASSED SKIPPED
-passed_now() {
-    local list="$BUILD/stamp/passed"
-    mkdir -p "$BUILD/stamp"
-    # No list yet, or nothing else in it.
-    { grep -v "^[^ ]* $1 " "$list" 2>/dev/null || true; } >"$list.new"
-    printf '%s %s %s %s %s\n' "$2" "$1" "$3" "$4" "$(date '+%F %R')" >>"$list.new"
-    mv "$list.new" "$list"
 }
 
 # account TITLE PASSED FAILED SKIPPED WORDS: a line of the summary
@@ -132,7 +92,7 @@ EOF
         grep -A 70 '^not ok' "$log" | grep -E '^(not ok|#)' | cut -c1-300 | sed -n '1,160s/^/  | /p'
         printf '      the whole log: %s\n' "$(rel "$log")"
     else
-        passed_now "$name" "$state" "$passed" "$skipped"
+        note_state "$name" "$state" "$passed" "$skipped"
     fi
     account "$title" "$passed" "$failed" "$skipped" "$(minutes "$STEP_TIME")"
 }
@@ -192,6 +152,7 @@ fi
 part test-lint "shellcheck" "$SCRIPTS/lint.sh"
 part test-queue-tools "queue tooling" "$ROOT/tests/queue/roundtrip.sh"
 part test-each-tools "check of every patch" "$ROOT/tests/queue/each.sh"
+part test-continue "what --continue leaves out" "$ROOT/tests/queue/continue.sh"
 part test-docs "documentation table" "$ROOT/tests/queue/touched-files.sh"
 part test-guide "pages for users" "$ROOT/tests/docs/guide.py"
 part test-uapi "kernel header" "$ROOT/tests/queue/uapi-header.sh"
