@@ -25,11 +25,10 @@ report() { # report PROBLEM NAME
 # "FILE NUMBER" for each row of the section of one queue, numbers split
 documented() {
     sed -n "/(patches\/$1)/,/^Linux/p" "$doc" |
-        awk '/^   \* - ``/ { gsub(/`/, ""); file = $3; next }
-             file != "" && /^     - [0-9, ]+$/ {
-                 gsub(/[-,]/, " ")
-                 for (i = 1; i <= NF; i++) print file, $i
-                 file = ""
+        awk -F ' *[|] *' '/^   ``/ {
+                 gsub(/[ `]/, "", $1)
+                 count = split($2, number, /[-, ]+/)
+                 for (i = 1; i <= count; i++) print $1, number[i]
              }' | sort -u
 }
 
@@ -41,13 +40,10 @@ touched() {
     done <"patches/$1/series" | sort -u
 }
 
-# Sphinx refuses a table in which a row is shorter or longer than the others.
+# Sphinx refuses a table in which a row is shorter or longer than the others, and
+# takes a quote at the beginning of a cell away.
 odd_rows() {
-    awk 'function row() { if (cells && cells != 3) print line ": " cells " cells" }
-         /^   \* - / { row(); line = NR; cells = 1; next }
-         /^     - / { cells++ }
-         /^[^ ]/ { row(); cells = 0 }
-         END { row() }' "$doc"
+    awk -F '[|]' '/^   [^ :]/ && (NF != 3 || /[|] *"/) { print NR ": " $0 }' "$doc"
 }
 
 tmp=$(mktemp -d)
