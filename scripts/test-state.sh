@@ -8,9 +8,10 @@
 
 # state_hash PART: of everything that its result depends on: the checkout with its
 # edits, the sources that were given and the trees as they are, with commits and edits
-# that are in no queue yet.  The long parts read no page of the documentation, and most
-# of them see of the patches only the trees that these make: words may be mended, and
-# patches put in another order, between two runs of them.
+# that are in no queue yet.  The long parts read no page of the documentation, but for
+# the commands of the user guide, and most of them see of the patches only the trees that
+# these make: words may be mended, and patches put in another order, between two runs of
+# them.
 state_hash() {
     local part="$1" name
     set -- .
@@ -28,6 +29,7 @@ state_hash() {
         git -C "$ROOT" ls-files -z -co --exclude-standard -- "$@" 2>/dev/null >"$BUILD/.files" || date
         sort -z "$BUILD/.files" | (cd "$ROOT" && xargs -0 sh -c 'stat -c "%A %n" -- "$@"; sha256sum -- "$@"' sh 2>/dev/null) || true
         rm -f "$BUILD/.files"
+        [ ! -e "$ROOT/tests/docs/guide.py" ] || "$ROOT/tests/docs/guide.py" --commands
         for name in qemu linux; do
             base_text "$name"
             # The first parts are run before there are trees.

@@ -4,6 +4,8 @@
 
 usage: guide.py [ROOT]            compare with the sources
        guide.py --run QEMU        run the commands of docs/user-guide.rst
+       guide.py --scenarios DIR   write its guests as scenarios of the lab
+       guide.py --commands        print what these two take from the page
 
 docs/user-guide.rst: each message of the sections "Troubleshooting" and each
 option is in our sources.
@@ -17,9 +19,12 @@ docs/distribution.rst: its commands, options and files are there.
 
 --run: the commands for a machine without KVM as they are; the command lines of
 guests with -accel tcg, which must be refused for that and not for an option.
+--scenarios: the lab starts each of these guests as the page has it, and converts
+memory; guide.sh there compares the commands for the host with what they should say.
 """
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
@@ -195,8 +200,81 @@ def run(name, command, wanted):
     result(re.search(wanted, out), name, f"no /{wanted}/ in: {out[-300:]!r}")
 
 
-def run_commands(page, qemu):
+# The first words of each command line of a guest; the lab's tool has them, too.
+GUEST = ["qemu-system-x86_64", "-accel", "kvm", "-machine",
+         "q35,confidential-guest-support=cgs0", "-object"]
+# What the guest does: the first of these that is in its command line.
+PAYLOADS = (("initial-state=private", "initial-private top=0x10000000"),
+            ("-numa ", "border border=0x8000000"), ("", "basic"))
+# The type of a guest, and what the lab calls it
+TYPES = {"sev-snp-guest": "snp", "tdx-guest": "tdx"}
+PARAMETER = "/sys/module/kvm/parameters/gmem_in_place_conversion"
+
+
+def guests_of(page):
+    """Command lines of guests, and the -object lines of SEV-SNP and TDX"""
+    for block in blocks(page):
+        if block.startswith("qemu-system-x86_64 "):
+            yield re.sub(r"\\\n *", "", block)
+        elif block.startswith("-object "):
+            yield from block.split("\n")
+
+
+def commands_of(page):
+    """All that is run of the page"""
+    yield from guests_of(page)
+    yield from (b for b in blocks(page) if b.startswith("cat "))
+
+
+def scenario(root, line):
+    """The scenario that starts the guest of LINE"""
+    words = shlex.split(line)
+    if words[0] == "-object":
+        kind, _, rest = words[1].partition(",")
+        if kind not in TYPES or f'"{words[1]}"' not in (root / "tests/lab/vm.c").read_text():
+            raise SystemExit(f"guide: the lab starts no guest with {line}")
+        return (f"guest = {TYPES[kind]}\nqemu = -m 256M\n"
+                f"payload = test=cgs type={TYPES[kind]}\n")
+    vm = "x86-sw-protected-vm,id=cgs0"
+    if words[:len(GUEST)] != GUEST or not (words[len(GUEST)] + ",").startswith(vm + ","):
+        raise SystemExit(f"guide: the lab starts no guest with {line}")
+    options = words[len(GUEST)][len(vm) + 1:]
+    more = shlex.join(words[len(GUEST) + 1:])
+    text = f"qemu = {more} -trace gmem_rdm_*\n" if "vfio-pci" in more else f"qemu = {more}\n"
+    for device in re.findall(r"vfio-pci,host=([0-9a-f:.]+)", more):
+        # The device of the lab has no reset, and iommufd maps no BAR for others.
+        text += (f"assign = {device}\nallow = Cannot reset device|PCI BAR|"
+                 "0xfd[0-9a-f]{6}, 0x100000,|peer-to-peer\n")
+    if options:
+        text += f"object = {options}\n"
+    return text + "payload = test=" + next(p for w, p in PAYLOADS if w in line) + "\n"
+
+
+def write_scenarios(root, page, folder):
+    for number, line in enumerate(guests_of(page), 1):
+        (folder / f"guide-{number}.scn").write_text(
+            f"Description: Command line {number} of docs/user-guide.rst.\n"
+            f"{scenario(root, line)}mode = in-place\n")
+    # Of the commands for the host there is one that says something in the lab.
+    command = f"cat {PARAMETER}"
+    if command not in commands_of(page):
+        raise SystemExit(f"guide: the page has no {command}")
+    (folder / "guide.sh").write_text(
+        "# guide.sh WANTED\n"
+        f"said=$({command} 2>/dev/null) || said='no such file'\n"
+        'verdict="not ok"\n'
+        '[ "$said" != "$1" ] || verdict=ok\n'
+        f'echo "$verdict 0 - guide: {command}: $said"\n')
+
+
+def run_commands(root, page, qemu):
     guests = 0
+    export = "./run queue export linux"
+    result(any(b.startswith(export) for b in blocks(page)), "the guide says how to get the series")
+    series = (root / "patches/linux/series").read_text().split()
+    # As ./run does, whose lock is held by who runs this.
+    run("command: " + export, f"{root}/scripts/queue.sh export linux && ls {root}/build/export/linux/",
+        rf"(?m)^{len([n for n in series if n < '09']):04}-.*\.patch$")
     for block in blocks(page):
         if "build/qemu-build/qemu-system-x86_64" in block:
             run("command: query-guest-memfd without KVM",
@@ -212,10 +290,17 @@ def run_commands(page, qemu):
 
 def main():
     root = pathlib.Path(__file__).resolve().parents[2]
+    guide = (root / "docs/user-guide.rst").read_text()
     if sys.argv[1:2] == ["--run"]:
-        run_commands((root / "docs/user-guide.rst").read_text(), sys.argv[2])
+        run_commands(root, guide, sys.argv[2])
         print(f"1..{len(tests)}")
         return 0 if all(tests) else 1
+    if sys.argv[1:2] == ["--scenarios"]:
+        write_scenarios(root, guide, pathlib.Path(sys.argv[2]))
+        return 0
+    if sys.argv[1:2] == ["--commands"]:
+        print("\n".join(commands_of(guide)))
+        return 0
     if len(sys.argv) > 1:
         root = pathlib.Path(sys.argv[1])
     pages = {n: (root / f"docs/{n}.rst").read_text() for n in PAGES}

@@ -14,6 +14,7 @@ QTESTS=${QTESTS:-$BUILD/qemu-build/tests/qtest}
 LAB_BIN=${LAB_BIN:-$BUILD/host/tests/lab}
 ROMS=${ROMS:-$BUILD/roms}
 SELFTESTS=${SELFTESTS:-$BUILD/selftests}
+GUIDE=$ROOT/tests/docs/guide.py
 TREE=$OUT.tree
 
 fail() {
@@ -46,7 +47,7 @@ inputs() {
     echo "$LAB_BIN/emulator $LAB_BIN/guard-malloc.so $LAB_BIN/fail-call.so $LAB_BIN/slot-watch.so $LAB_BIN/kvm-silent.so $LAB_BIN/kvm-boasts.so"
     echo "$LAB_BIN/personality.so $LAB_BIN/personality-test $LAB_BIN/kvm-trace.so"
     echo "$LAB_BIN/payload.bin $LAB/init $LAB/selftest.sh $LAB/qtest.sh"
-    echo "$LAB/initramfs.sh $BUSYBOX"
+    echo "$LAB/initramfs.sh $BUSYBOX $GUIDE $ROOT/docs/user-guide.rst"
     selftests
     find "$ROMS" "$LAB/scenarios" -type f | sort
 }
@@ -65,6 +66,8 @@ cp "$LAB/init" "$TREE/init"
 chmod 755 "$TREE/init"
 cp "$ROMS"/* "$TREE/lab/roms/"
 cp "$LAB"/scenarios/*.scn "$TREE/lab/scenarios/"
+"$GUIDE" --scenarios "$TREE/lab/scenarios" ||
+    fail "what docs/user-guide.rst tells users to run cannot be run here"
 cp "$LAB_BIN/payload.bin" "$LAB/selftest.sh" "$LAB/qtest.sh" "$TREE/lab/"
 cp "$LAB_BIN/gmem-lab" "$LAB_BIN/gmem-pin" "$LAB_BIN/gmem-probe" \
     "$LAB_BIN/emulator" "$LAB_BIN/guard-malloc.so" "$LAB_BIN/kvm-silent.so" \

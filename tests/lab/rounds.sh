@@ -185,8 +185,8 @@ matrix() {
 QTESTS_HERE='. /lab/qtest.sh
 qtest guest-memfd-test 300 guest-memfd/kvm/no-vm-type'
 
-# qemu_commands OPTIONS: QEMU's tests and our scenarios, but not if only the
-# kernel is under test.
+# qemu_commands OPTIONS: QEMU's tests and our scenarios, those of the user guide
+# among them, but not if only the kernel is under test.
 qemu_commands() {
     [ "$ROUNDS" != linux ] || return 0
     printf '%s\n%s\ngmem-lab %s %s run scenarios/*.scn\n' "$QTESTS_HERE" \
@@ -197,6 +197,7 @@ qemu_commands() {
 round_on() {
     round lab-on "parameter on: $CONTENTS" "$KERNEL" "$ROUND_ON" "$PARAMETER=1" \
         "emulator 5
+sh scenarios/guide.sh Y
 $(selftest_commands on)
 $(qemu_commands "--kernel ours --parameter on")"
     judge on lab-on
@@ -204,7 +205,8 @@ $(qemu_commands "--kernel ours --parameter on")"
 
 round_off() {
     round lab-off "parameter off: $CONTENTS" "$KERNEL" 1800 "$PARAMETER=0" \
-        "$(selftest_commands off)
+        "sh scenarios/guide.sh N
+$(selftest_commands off)
 $(qemu_commands "--kernel ours --parameter off")"
     judge off lab-off
 }
@@ -224,7 +226,8 @@ conversion_cost() {
 # The parameter is not there: nothing to set.  The soak had its time already.
 round_noattr() {
     round lab-noattr "without per-VM attributes: $CONTENTS" "$KERNEL_NOATTR" 9000 '' \
-        "$(selftest_commands n)
+        "sh scenarios/guide.sh 'no such file'
+$(selftest_commands n)
 $(qemu_commands "--param seconds=60 --kernel ours --parameter on")"
     judge n lab-noattr
 }

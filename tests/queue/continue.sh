@@ -40,6 +40,8 @@ commit() { # commit DIR: all that is in it
 
 mkdir -p "$ROOT/docs" "$ROOT/patches/qemu" "$ROOT/tests" "$BUILD/qemu" "$BUILD/linux"
 cp -r "$SRC/scripts" "$SRC/BASE" "$ROOT/"
+cp -r "$SRC/tests/docs" "$ROOT/tests/"
+printf 'Words::\n\n  cat this\n' >"$ROOT/docs/user-guide.rst"
 echo /build/ >"$ROOT/.gitignore"
 for f in README.md docs/a.rst patches/qemu/0001-a.patch tests/a.sh; do
     echo "$f" >"$ROOT/$f"
@@ -92,11 +94,15 @@ changed() {
 changed "a test" "$all" "$ROOT" tests/a.sh
 changed "a new file" "$all" "$ROOT" tests/b.sh
 changed "a page of the documentation" test-lint "$ROOT" docs/a.rst
+changed "the user guide" test-lint "$ROOT" docs/user-guide.rst
 changed "README" test-lint "$ROOT" README.md
 changed "a patch that makes the same tree" "test-lint test-each-qemu" "$ROOT" patches/qemu/0001-a.patch
 changed "the tree of QEMU" "$all" "$BUILD/qemu" a.c
 changed "the tree of Linux" "$all" "$BUILD/linux" a.c
 
+echo '  cat that' >>"$ROOT/docs/user-guide.rst"
+is "a command of the user guide" "$all" "$(again)"
+git -C "$ROOT" checkout -q docs
 rm "$ROOT/tests/a.sh"
 is "a file that is gone" "$all" "$(again)"
 git -C "$ROOT" checkout -q tests/a.sh
