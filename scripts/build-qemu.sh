@@ -51,7 +51,7 @@ esac
 set -- --python=/usr/bin/python3 "--target-list=$targets" \
     --without-default-features $accel --enable-fdt=system \
     --enable-pixman --enable-numa --enable-vhost-user --enable-vhost-vdpa \
-    --enable-vhost-kernel --enable-vhost-net \
+    --enable-vhost-kernel --enable-vhost-net --enable-hv-balloon \
     --enable-trace-backends=log --disable-docs --disable-tools \
     --disable-install-blobs --disable-download "--cc=ccache gcc"
 
