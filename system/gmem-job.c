@@ -108,7 +108,8 @@ static bool job_is_late(GmemJob *job)
 }
 
 /*
- * The end of an attempt; lock held.  @paced: all that could be tried now was.
+ * The end of an attempt; lock held.  @paced: all that could be tried now was;
+ * else the thread is wanted elsewhere, and the job may go on at once.
  *
  * A failing call holds the file's lock exclusively and may drain caches on all
  * CPUs, so the block sees one per pause, and the pending jobs take turns.
@@ -116,7 +117,8 @@ static bool job_is_late(GmemJob *job)
 static int job_attempted(GmemJob *job, bool paced, bool failing)
 {
     GmemState *s = job->s;
-    int64_t now, pause;
+    int64_t now = s->ops->now(s->opaque);
+    int64_t pause;
 
     job_count(job);
     if (job->convert.err) {
@@ -127,7 +129,6 @@ static int job_attempted(GmemJob *job, bool paced, bool failing)
     }
     if (paced) {
         gmem_convert_delayed(&job->convert);
-        now = s->ops->now(s->opaque);
         if (failing) {
             pause = gmem_convert_pause_ns(&job->convert);
             job->not_before_ns = now + pause * s->nr_jobs;
@@ -136,6 +137,9 @@ static int job_attempted(GmemJob *job, bool paced, bool failing)
             /* It waits for another job, and to look again costs no call */
             job->not_before_ns = now + GMEM_PAUSE_SLICE_NS;
         }
+    } else if (failing) {
+        s->retry_after_ns = MAX(s->retry_after_ns,
+                                now + job->convert.pause_ns);
     }
     return job_is_late(job) ? -ETIMEDOUT : -EAGAIN;
 }
@@ -152,10 +156,13 @@ static int job_first(GmemJob *job)
         uint64_t start = convert->fresh;
         uint64_t stop = MIN(end, start + gmem_job_window_size(job));
 
-        convert->cut_short = false;
+        convert->cut_short = convert->gave_way = false;
         gmem_job_window(job, start, stop, false, &failing);
         if (convert->err || convert->cut_short) {
             break;
+        }
+        if (convert->gave_way) {
+            return job_attempted(job, false, failing);
         }
         convert->fresh = stop;
         if (stop == end) {

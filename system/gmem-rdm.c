@@ -316,8 +316,7 @@ bool gmem_rdm_launch_all(Error **errp)
     int ret;
 
     gmem_rdm_launched = true;
-    /* The BQL keeps the list as it is; listeners may need the list's mutex. */
-    RCU_READ_LOCK_GUARD();
+    /* The BQL keeps the list as it is; listeners may take their time. */
     RAMBLOCK_FOREACH(rb) {
         if (!rb->attributes) {
             continue;
@@ -440,8 +439,7 @@ int gmem_rdm_share_all(void)
     /* The guest that was told to try again is no more. */
     gmem_rdm_tell_end(NULL, GMEM_BUSY_DROPPED);
 
-    /* The BQL keeps the list as it is; listeners may need the list's mutex. */
-    RCU_READ_LOCK_GUARD();
+    /* The BQL keeps the list as it is; waiting must not hold up RCU. */
     RAMBLOCK_FOREACH(rb) {
         g_autofree char *msg = NULL;
         int ret;
@@ -452,8 +450,9 @@ int gmem_rdm_share_all(void)
         ret = gmem_state_convert(rb->attributes->gmem->state, 0,
                                  rb->max_length, false, 0, NULL, &msg);
         if (ret) {
-            error_report("RAM block '%s': cannot share all of it: %s",
-                         rb->idstr, msg ? msg : strerror(-ret));
+            error_report("RAM block '%s': cannot share all of it: %s%s",
+                         memory_region_name(rb->mr),
+                         msg ? msg : strerror(-ret), gmem_rdm_hint(ret));
             return ret;
         }
     }

@@ -276,7 +276,7 @@ bool gmem_state_unlaunch(GmemState *s)
     idle = QTAILQ_EMPTY(&s->jobs);
     if (idle) {
         state_withdraw_all(s);
-        s->launched = false;
+        qatomic_set(&s->launched, false);
     }
     gmem_state_unlock(s);
     return idle;

@@ -283,6 +283,7 @@ void gmem_job_window(GmemJob *job, uint64_t start, uint64_t end, bool retry,
         job_piece(job, &g_array_index(pieces, GmemRange, i));
         *failing |= job->convert.stats.failed_calls > failed;
         stop = job->convert.err || job->convert.cut_short ||
+               job->convert.gave_way ||
                (retry && (*failing || gmem_state_should_stop(job->s)));
     }
     if (!job->convert.to_private && job->s->launched) {

@@ -320,14 +320,15 @@ static uint64_t pass_double(uint64_t ask)
 /*
  * The page at @hi was free, the one before @lo busy, and what is between them
  * was jumped over.  Find the end of the run from the right and convert what is
- * free; what remains unknown stays put aside.
+ * free; what remains unknown stays put aside, as does all if the thread is
+ * wanted elsewhere.
  */
 static GmemConvertResult pass_search_back(GmemPass *pass, uint64_t lo,
                                           uint64_t hi)
 {
     GmemConvertJob *job = pass->job;
 
-    while (lo < hi) {
+    while (lo < hi && !job_should_stop(job)) {
         uint64_t half = QEMU_ALIGN_DOWN((hi - lo) / 2, job->page_size);
         uint64_t mid = MAX(lo + half, hi - MIN(hi - lo, job->ask_max));
         uint64_t busy = GMEM_NO_OFFSET;
@@ -344,7 +345,7 @@ static GmemConvertResult pass_search_back(GmemPass *pass, uint64_t lo,
             break;
         }
         lo = busy + job->page_size;
-        if (busy > mid) {
+        if (busy > mid && !job_should_stop(job)) {
             pass_ask(pass, mid, busy - mid, &busy);
             if (job->err) {
                 return GMEM_CONVERT_FAILED;
@@ -405,6 +406,21 @@ static uint64_t pass_guess(GmemPass *pass, uint64_t pos, uint64_t free,
     return MAX(guess, pass->job->page_size);
 }
 
+/*
+ * The first pass has got as far as @pos.  Is the thread wanted elsewhere?  Only
+ * asked where the pass has got on, so that one that is always wanted does, too.
+ */
+static bool pass_gives_way(GmemPass *pass, uint64_t pos, uint64_t end)
+{
+    GmemConvertJob *job = pass->job;
+
+    if (pos < end && job_should_stop(job)) {
+        job->fresh = pos;
+        job->gave_way = true;
+    }
+    return job->gave_way;
+}
+
 /* What was never asked for, one piece of it; moves job->fresh along */
 static GmemConvertResult pass_first(GmemPass *pass, uint64_t pos, uint64_t end)
 {
@@ -430,6 +446,9 @@ static GmemConvertResult pass_first(GmemPass *pass, uint64_t pos, uint64_t end)
             known = GMEM_NO_OFFSET;
             job->ask = pass_guess(pass, pos, free, zapped);
             guessed = job->ask > page_size;
+            if (pass_gives_way(pass, pos, end)) {
+                return GMEM_CONVERT_BUSY;
+            }
             continue;
         }
         size = MIN(MIN(job->ask, end - pos), known - pos);
@@ -449,6 +468,10 @@ static GmemConvertResult pass_first(GmemPass *pass, uint64_t pos, uint64_t end)
             job->ask = MIN(MAX(job->ask, guessed ? size : pass_double(size)),
                            job->ask_max);
             guessed = false;
+            /* Not before the page that is known to be busy is put aside */
+            if (pos != known && pass_gives_way(pass, pos, end)) {
+                return GMEM_CONVERT_BUSY;
+            }
         } else if (ret == -EAGAIN && busy != GMEM_NO_OFFSET) {
             known = busy;
             zapped = MAX(zapped, pos + size);
@@ -533,7 +556,7 @@ GmemConvertResult gmem_convert_attempt(GmemConvertJob *job,
     if (job->err) {
         return GMEM_CONVERT_FAILED;
     }
-    job->cut_short = false;
+    job->cut_short = job->gave_way = false;
     if (start < end && end > job->fresh) {
         uint64_t pos = MAX(start, job->fresh);
 

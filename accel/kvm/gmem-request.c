@@ -51,6 +51,7 @@ struct GmemRequest {
     bool fault;         /* an access asked for it, and waits for no answer */
     int64_t begin_ns;
     int64_t timeout_ns; /* the request's, 0 = for ever */
+    int64_t waited_ns;  /* how long the jobs waited that have ended */
 };
 
 static const char *gmem_state_name(bool to_private)
@@ -173,7 +174,9 @@ static void gmem_request_free(GmemRequest *req)
         /*
          * The last reference takes the memory region with it, and that needs
          * the BQL.  RCU's callbacks have it; waking them up is nothing to do
-         * for each conversion.
+         * for each conversion.  It is ours only if memory was unplugged and
+         * deleted since the request began: the guest ejects it, and QMP deletes
+         * it, which is not done in GMEM_HELD_LONG_NS.
          */
         call_rcu(req, gmem_request_reclaim, rcu);
     }
@@ -221,7 +224,7 @@ static GmemJob *gmem_request_job(GmemRequest *req,
     if (!req->job) {
         /* The timeout is the request's; 0 is "for ever", 1 "no wait". */
         if (req->timeout_ns) {
-            left_ns = MAX(1, req->timeout_ns - (get_clock() - req->begin_ns));
+            left_ns = MAX(1, req->timeout_ns - req->waited_ns);
         }
         req->job = memory_region_convert(section, req->to_private, left_ns,
                                          errp);
@@ -260,6 +263,7 @@ static int gmem_request_run(GmemRequest *req)
         if (gmem_job_error(job)) {
             gmem_rdm_report(section, job, ret);
         }
+        req->waited_ns += gmem_job_stats(job)->longest_wait_ns;
         g_clear_pointer(&req->job, gmem_job_free);
         if (ret) {
             return ret;

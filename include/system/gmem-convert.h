@@ -153,6 +153,7 @@ typedef struct GmemConvertStats {
  * @enomem: ENOMEM answers since the last success
  * @cut_short: the latest attempt ended before it had asked for all (ENOMEM,
  *   EINTR); @fresh says where
+ * @gave_way: so it did, because should_stop said so
  * @first_busy_ns: ops->now() at the first busy answer, -1 = none yet
  * @pause_ns: next pause, see gmem_convert_pause_ns()
  * @warned: the warning about untrusted offsets was given
@@ -176,6 +177,7 @@ typedef struct GmemConvertJob {
     uint64_t ask_max;
     unsigned enomem;
     bool cut_short;
+    bool gave_way;
     int64_t first_busy_ns;
     int64_t pause_ns;
     bool warned;

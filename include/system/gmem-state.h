@@ -254,10 +254,10 @@ GmemJob *gmem_job_new(GmemState *s, uint64_t offset, uint64_t size,
  * gmem_job_attempt: work on the job without pausing
  *
  * The first attempt goes over the whole range, in windows with the lock free
- * in between (where it ends early if ops->should_stop says so); later ones
- * make at most one failing call.  However many jobs a block has, it sees at
- * most one failing retry call per pause: an attempt that comes too early makes
- * no call at all.
+ * in between (it ends early if ops->should_stop says so); later ones make at
+ * most one failing call.  However many jobs a block has, it sees at most one
+ * failing retry call per pause: an attempt that comes too early makes no call
+ * at all.
  *
  * Returns
  *   0            done;
@@ -280,7 +280,7 @@ int gmem_job_attempt(GmemJob *job);
  *
  * 100 us, doubling up to 10 ms; times the number of pending jobs, which take
  * turns; 1 ms for a job that only waits for another one; not beyond the job's
- * deadline.  0 after an attempt that stopped between windows.
+ * deadline.  0 after an attempt that gave way to should_stop.
  */
 int64_t gmem_job_pause_ns(GmemJob *job);
 
@@ -291,7 +291,8 @@ int64_t gmem_job_pause_ns(GmemJob *job);
  * goes on with it.  The first attempt is made in any case, so that a thread
  * that is kicked all the time still gets on.  A job that waits makes at most
  * one call and one slice of a pause (1 ms) after should_stop turned true; one
- * that goes over its range for the first time finishes the window it is in.
+ * that goes over its range for the first time ends where it has got on: behind
+ * what it has converted, or behind the busy page that was just named.
  *
  * Returns 0, -ETIMEDOUT or another -errno as gmem_job_attempt() does, or
  * -EINTR if should_stop ended the wait.
