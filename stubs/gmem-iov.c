@@ -37,3 +37,8 @@ bool gmem_iov_set(void *base, int c, size_t bytes)
     memset(base, c, bytes);
     return true;
 }
+
+bool gmem_iov_guests_fault(int error)
+{
+    return false;
+}

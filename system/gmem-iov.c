@@ -41,6 +41,11 @@ bool gmem_iov_set(void *base, int c, size_t bytes)
     return true;
 }
 
+bool gmem_iov_guests_fault(int error)
+{
+    return error == EFAULT && gmem_access_in_use;
+}
+
 int gmem_iov_zero(const struct iovec *iov, unsigned niov, size_t offset,
                   size_t bytes)
 {

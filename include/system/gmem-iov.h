@@ -80,4 +80,16 @@ bool gmem_iov_move(void *base, void *buf, size_t bytes, bool to_iov);
  */
 bool gmem_iov_set(void *base, int c, size_t bytes);
 
+/**
+ * gmem_iov_guests_fault: did a request fail because its buffers are private?
+ *
+ * @error: the errno with which it failed, positive
+ *
+ * No disk has failed then.  The guest gave a buffer that nobody can reach, and
+ * the same request would fail again.  May be called from any thread.
+ *
+ * Returns false if there is no in-place memory.
+ */
+bool gmem_iov_guests_fault(int error);
+
 #endif /* SYSTEM_GMEM_IOV_H */
