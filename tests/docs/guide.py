@@ -7,12 +7,12 @@ usage: guide.py [ROOT]            compare with the sources
        guide.py --scenarios DIR   write its guests as scenarios of the lab
        guide.py --commands        print what these two take from the page
 
-docs/user-guide.rst: each message of the sections "Troubleshooting" and each
-option is in our sources.
+docs/messages.rst: each message of the sections "Troubleshooting" is in our sources.
+docs/user-guide.rst: so is each option.
 docs/operations.rst: all trace points and counters are there, and no others.
 docs/libvirt.rst: its XML is in the domains of tests/lab/libvirt.
-The first two and docs/limits.rst: each test that is named exists (lists of names in
-parentheses, behind "lab:"), and none of these pages has more than 250 lines.
+These, docs/limits.rst and docs/backends.rst: each test that is named exists (scenarios:
+lists of names in parentheses, behind "lab:"), and no page has more than 250 lines.
 
 docs/options.rst: see options.py; every scenario that expects a refusal is in it.
 docs/distribution.rst: its commands, options and files are there.
@@ -31,7 +31,7 @@ import sys
 sys.dont_write_bytecode = True
 import options  # noqa: E402  (beside this file)
 
-PAGES = ("user-guide", "operations", "limits", "backends", "libvirt")
+PAGES = ("user-guide", "messages", "operations", "limits", "backends", "libvirt")
 # What stands for something else in a message: object, number, state, reason
 STANDS_FOR = r"\.\.\.|\bTYPE\b|\bTHREAD\b|\bSTATE\b|'X'|\b[NO]\b|No space left on device"
 # Members of GuestMemfdBlock that the page explains elsewhere
@@ -94,12 +94,12 @@ def check_messages(root, page):
             missing = [p for p in parts if p and p not in sources]
             found += 1
             result(not missing, f"message: {message[:60]}", f"not in our sources: {missing}")
-    result(found > 15, "the guide has messages", f"only {found}")
+    result(found > 15, "the page has messages", f"only {found}")
 
 
 def check_options(root, page):
     sources = literals(root) + (root / "target/i386/kvm/sw-protected-vm.c").read_text()
-    section = page[page.index("\nOptions\n"):page.index("\nTroubleshooting")]
+    section = page[page.index("\nOptions\n"):page.index("\nMessages\n")]
     named = re.findall(r"^``([a-z-]+)=", section, re.M)
     missing = [n for n in named if f'"{n}"' not in sources]
     result(named and not missing, "user-guide: the options are there", f"no {missing}")
@@ -125,8 +125,11 @@ def check_names(root, page_name, names):
 
 
 def check_units(root, page_name, page):
+    """Unit tests by file, and cases of them and of the qtest suite"""
     names = set(re.findall(r"\btest-gmem-\w+", page))
     missing = [n for n in names if not (root / f"tests/unit/{n}.c").exists()]
+    cases = set(re.findall(r"``(guest-memfd/[\w/.-]+|/gmem-[\w/.-]+)``", page))
+    missing += sorted(cases - options.cases(root))
     result(not missing, f"{page_name}: unit tests are there", f"no {missing}")
 
 
@@ -304,7 +307,7 @@ def main():
     if len(sys.argv) > 1:
         root = pathlib.Path(sys.argv[1])
     pages = {n: (root / f"docs/{n}.rst").read_text() for n in PAGES}
-    check_messages(root, pages["user-guide"])
+    check_messages(root, pages["messages"])
     for name, page in pages.items():
         check_names(root, name, list(names_in(page)))
         check_units(root, name, page)
