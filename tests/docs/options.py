@@ -5,7 +5,7 @@ Used by guide.py.  check(root, page) yields (ok, name, why), one per row.
 
 A row is "option | in place | test | dual-backed | test".  A name of a test is a
 scenario (plain), a case of the qtest suite (``guest-memfd/...``) or of a unit test
-(``/gmem-...``).  Scenarios must run in the mode of their column, and what they
+(``/gmem-...``), or a domain of tests/lab/libvirt (libvirt/...).  Scenarios must run in the mode of their column, and what they
 expect of the start of QEMU must be what the row says.
 """
 import re
@@ -51,6 +51,16 @@ def wrong_scenario(root, name, result, parameter):
     return None
 
 
+def wrong_domain(root, name):
+    """A domain is a file, and run.sh must start it"""
+    here = root / "tests/lab/libvirt"
+    if not (here / f"{name}.xml").exists():
+        return f"there is no domain {name}"
+    if not re.search(rf"\bdomain {re.escape(name)} ", (here / "run.sh").read_text()):
+        return f"run.sh does not start domain {name}"
+    return None
+
+
 def cases(root):
     """All cases of qtest and unit tests"""
     text = "".join(p.read_text() for top in ("tests/qtest", "tests/unit")
@@ -68,6 +78,8 @@ def wrong_cell(root, known, result, tests, parameter):
     for name in names:
         if name.startswith("``"):
             wrong = None if name.strip("`") in known else f"there is no case {name}"
+        elif name.startswith("libvirt/"):
+            wrong = wrong_domain(root, name.removeprefix("libvirt/"))
         else:
             wrong = wrong_scenario(root, name, result, parameter)
         if wrong:
