@@ -138,7 +138,8 @@ static char *do_pin(Control *c, char **w)
         if (!p.file) {
             return g_strdup("error this page is not in a mapped guest_memfd");
         }
-        pin = gmem_pin(p.file, p.offset, arg(w, 2), ms, &error);
+        pin = gmem_pin(p.file, p.offset, arg(w, 2), w[4] ? arg(w, 4) : 1, ms,
+                       &error);
     }
     if (!pin) {
         g_autofree char *e = error;
@@ -410,7 +411,7 @@ char *control_request(Control *c, const char *line)
     }
     if (g_str_equal(w[0], "hello")) {
         return g_strdup("ok hello");
-    } else if (g_str_equal(w[0], "pin") && n == 4) {
+    } else if (g_str_equal(w[0], "pin") && (n == 4 || n == 5)) {
         return do_pin(c, w);
     } else if (g_str_equal(w[0], "unpin")) {
         g_ptr_array_set_size(c->pins, 0);

@@ -14,7 +14,9 @@
  *                             that took, in cycles of the TSC
  *   access GPA                -> what each of the host's ways to a page gives
  *   offset GPA, inode GPA     -> the place in its guest_memfd
- *   pin GPA N MS|hold         hold pages, MS from the next "mark"
+ *   pin GPA N MS|hold [STRIDE]
+ *                             hold N pages, one of every STRIDE, MS from the
+ *                             next "mark"
  *   unpin                     give all held pages back
  *   mark                      start the clock of pins and trace
  *   since [HELD]              -> calls=, eagain=, ... since the mark; rest-ms=:

@@ -66,14 +66,15 @@ char *gmem_runs(const char *states, size_t n);
 uint64_t gmem_allocated(GmemFile *f);
 
 /*
- * gmem_pin: hold @npages shared pages at @offset by vmsplice into a pipe.
+ * gmem_pin: hold @npages shared pages from @offset on, one of every @stride, by
+ * vmsplice into pipes.
  *
  * A child process holds them, for @ms milliseconds from gmem_pin_start(), or
  * until gmem_pin_end() if @ms is negative.  When this returns the pages are
  * held.  Returns NULL with *@error set if a page cannot be held (private).
  */
-GmemPin *gmem_pin(GmemFile *f, uint64_t offset, uint64_t npages, int64_t ms,
-                  char **error);
+GmemPin *gmem_pin(GmemFile *f, uint64_t offset, uint64_t npages,
+                  uint64_t stride, int64_t ms, char **error);
 void gmem_pin_start(GmemPin *p);
 /* gmem_pin_held: true while the child still holds the pages. */
 bool gmem_pin_held(GmemPin *p);

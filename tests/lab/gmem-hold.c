@@ -29,46 +29,49 @@ struct GmemPin {
     int start;          /* one byte written here starts the clock */
 };
 
-/* Returns 0 or errno. */
-static int hold_pages(GmemFile *f, uint64_t offset, uint64_t npages)
+/* One page of every @stride; returns 0 or errno. */
+static int hold_pages(GmemFile *f, uint64_t offset, uint64_t npages,
+                      uint64_t stride)
 {
+    uint64_t step = stride * LAB_PAGE_SIZE;
+
     while (npages) {
         uint64_t n = MIN(npages, PIPE_PAGES_MAX);
-        struct iovec iov = { .iov_len = n * LAB_PAGE_SIZE };
+        uint64_t size = (n - 1) * step + LAB_PAGE_SIZE;
         int pipe_fds[2];
+        char *base;
 
-        iov.iov_base = mmap(NULL, iov.iov_len, PROT_READ | PROT_WRITE,
-                            MAP_SHARED, f->fd, offset);
-        if (iov.iov_base == MAP_FAILED || pipe(pipe_fds) < 0) {
+        base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd,
+                    offset);
+        if (base == MAP_FAILED || pipe(pipe_fds) < 0) {
             return errno;
         }
-        if (n > 16 &&
-            fcntl(pipe_fds[1], F_SETPIPE_SZ, (int)iov.iov_len) < 0) {
+        if (n > 16 && fcntl(pipe_fds[1], F_SETPIPE_SZ,
+                            (int)(n * LAB_PAGE_SIZE)) < 0) {
             return errno;
         }
-        while (iov.iov_len) {
+        for (uint64_t i = 0; i < n; i++) {
+            struct iovec iov = { base + i * step, LAB_PAGE_SIZE };
             ssize_t done = vmsplice(pipe_fds[1], &iov, 1, SPLICE_F_NONBLOCK);
 
-            if (done <= 0) {
-                return done ? errno : EIO;
+            if (done != LAB_PAGE_SIZE) {
+                return done < 0 ? errno : EIO;
             }
-            iov.iov_base = (char *)iov.iov_base + done;
-            iov.iov_len -= done;
         }
-        offset += n * LAB_PAGE_SIZE;
+        offset += n * step;
         npages -= n;
     }
     return 0;
 }
 
 static void pin_child(GmemFile *f, uint64_t offset, uint64_t npages,
-                      int64_t ms, int report, int start)
+                      uint64_t stride, int64_t ms, int report, int start)
 {
     unsigned char answer;
     char go;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    answer = hold_pages(f, offset, npages);
+    answer = hold_pages(f, offset, npages, stride);
     if (write(report, &answer, 1) != 1 || answer) {
         _exit(1);
     }
@@ -89,19 +92,20 @@ static void pin_child(GmemFile *f, uint64_t offset, uint64_t npages,
     _exit(0);
 }
 
-GmemPin *gmem_pin(GmemFile *f, uint64_t offset, uint64_t npages, int64_t ms,
-                  char **error)
+GmemPin *gmem_pin(GmemFile *f, uint64_t offset, uint64_t npages,
+                  uint64_t stride, int64_t ms, char **error)
 {
     GmemPin *p;
     int report[2], start[2];
     unsigned char answer = 255;
     pid_t child;
 
-    if (!npages || offset % LAB_PAGE_SIZE || offset >= f->size ||
-        npages > (f->size - offset) / LAB_PAGE_SIZE) {
-        *error = g_strdup_printf("cannot hold %" PRIu64 " pages at offset "
-                                 "0x%" PRIx64 " of a file of 0x%" PRIx64
-                                 " bytes", npages, offset, f->size);
+    if (!npages || !stride || offset % LAB_PAGE_SIZE || offset >= f->size ||
+        npages - 1 > ((f->size - offset) / LAB_PAGE_SIZE - 1) / stride) {
+        *error = g_strdup_printf("cannot hold %" PRIu64 " pages, one of every "
+                                 "%" PRIu64 ", at offset 0x%" PRIx64
+                                 " of a file of 0x%" PRIx64 " bytes", npages,
+                                 stride, offset, f->size);
         return NULL;
     }
     if (pipe2(report, O_CLOEXEC) < 0) {
@@ -118,7 +122,7 @@ GmemPin *gmem_pin(GmemFile *f, uint64_t offset, uint64_t npages, int64_t ms,
     if (child == 0) {
         close(report[0]);
         close(start[1]);
-        pin_child(f, offset, npages, ms, report[1], start[0]);
+        pin_child(f, offset, npages, stride, ms, report[1], start[0]);
     }
     close(report[1]);
     close(start[0]);

@@ -49,7 +49,7 @@ int main(int argc, char **argv)
         return 1;
     }
     signal(SIGPIPE, SIG_IGN);
-    pin = gmem_pin(f, offset, npages, atoi(argv[3]), &error);
+    pin = gmem_pin(f, offset, npages, 1, atoi(argv[3]), &error);
     if (!pin) {
         fprintf(stderr, "gmem-pin: %s\n", error);
         return 1;

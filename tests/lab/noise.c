@@ -83,7 +83,7 @@ static void pin(Noise *n)
         return;
     }
     p = gmem_pin(n->place.file, n->place.offset + page * LAB_PAGE_SIZE, count,
-                 pick(n, 1, PIN_MS_MAX), &error);
+                 1, pick(n, 1, PIN_MS_MAX), &error);
     if (p) {
         gmem_pin_start(p);
         g_ptr_array_add(n->held, p);

@@ -130,6 +130,83 @@ static void busy_several(void)
              "all others private meanwhile", ms, calls, offsets);
 }
 
+/*
+ * Parameters: count pages are held, one of every stride; for hold ms, or, if
+ * timeout (the scenario's convert-timeout, in ms) is given, for longer.  While
+ * they are held all others must become private.
+ */
+static void busy_many(void)
+{
+    uint64_t count = param("count", 64), stride = param("stride", 1);
+    uint64_t ms = param("hold", 600), timeout = param("timeout", 0);
+    uint64_t held = BASE + 19 * SPARSE * PAGE;      /* it has data */
+    uint64_t max_calls = param("max-calls", 8 * count + 400);
+    uint64_t span = (count - 1) * stride + 1;
+    uint64_t behind = held + span * PAGE;
+    uint64_t left = (BASE + NPAGES * PAGE - behind) / PAGE;
+    uint64_t calls, eagain, took;
+    char shared[24], beside[24], sampled[24];
+    const char *a;
+
+    fmt(shared, sizeof(shared), "S%lu", count);
+    fmt(beside, sizeof(beside), "P%lu", count);
+    fmt(sampled, sizeof(sampled), "P%lu", (left + STRIDE - 1) / STRIDE);
+
+    step_begin();
+    fill_every(BASE, NPAGES, 4, SPARSE);
+    if (timeout) {
+        ask("pin 0x%lx %lu hold %lu", held, count, stride);
+    } else {
+        ask("pin 0x%lx %lu %lu %lu", held, count, ms, stride);
+    }
+    ask("after busy state 0x%lx %lu %lu %s", held, span, stride, shared);
+    /* What is behind each of them, or in front of the run */
+    if (stride > 1) {
+        ask("after busy state 0x%lx %lu %lu %s", held + PAGE, span, stride,
+            beside);
+    } else {
+        ask("after busy state 0x%lx 16 1 P16", held - 16 * PAGE);
+    }
+    ask("after busy state 0x%lx %lu %u %s", behind, left, STRIDE, sampled);
+    ask("mark");
+    check_convert(BASE, NPAGES, true, timeout ? EAGAIN : 0);
+    a = ask("since %lu", count);
+    calls = word_number(a, "calls", 0);
+    eagain = word_number(a, "eagain", 0);
+    took = word_number(a, "ms", 0);
+    check(calls <= max_calls, "%lu calls, at most %lu expected", calls,
+          max_calls);
+    check(eagain >= 1, "the kernel never answered EAGAIN: %s", a);
+    check(took >= (timeout ? timeout - 100 : ms),
+          "answered after %lu ms", took);
+    check(took < (timeout ? timeout : ms) + 3000, "answered after %lu ms", took);
+    for (unsigned i = 0; i < 3; i++) {
+        a = ask("result");
+        check(word_number(a, "pinned", 0) == 1 && word_number(a, "same", 0),
+              "while the pages were held: %s", a);
+    }
+    if (timeout) {
+        a = ask("state 0x%lx %lu %lu", held, span, stride);
+        check(str_equal(a, shared), "what is held is %s", a);
+        host_verify_every(held, span, 4, stride * SPARSE);
+        ask("unpin");
+        ask("mark");
+        check_convert(BASE, NPAGES, true, 0);
+        a = ask("since");
+        /* What is between scattered pages is asked for again: fewer calls */
+        check(stride > 1 ? word_number(a, "calls", -1ul) <= count
+                         : word_number(a, "pages", 0) == count,
+              "asked again for %s", a);
+    }
+    check_state(BASE, NPAGES, "P16384");
+    verify_every(BASE, NPAGES, 4, SPARSE);
+    check_convert(BASE, NPAGES, false, 0);
+    host_verify_every(BASE, NPAGES, 4, SPARSE);
+    step_end("%lu pages held, one of every %lu: %lu calls, %lu EAGAIN, all "
+             "others private meanwhile; %s after %lu ms", count, stride, calls,
+             eagain, timeout ? "EAGAIN" : "done", took);
+}
+
 /* Parameter timeout: the convert-timeout of the scenario, in ms. */
 static void busy_deadline(void)
 {
@@ -220,6 +297,7 @@ const PayloadTest tests_busy[] = {
     { "busy-last", busy_last },
     { "busy-run", busy_run },
     { "busy-several", busy_several },
+    { "busy-many", busy_many },
     { "busy-deadline", busy_deadline },
     { "stop-while-busy", stop_while_busy },
     { "quit-while-busy", quit_while_busy },

@@ -148,6 +148,49 @@ static void hole(void)
     step_end("to shared over RAM and a hole converts the RAM");
 }
 
+/*
+ * One request over the end of one RAM block, the hole with all MMIO in front of
+ * 4 GiB, and the beginning of another block.  Parameters top, high: where RAM
+ * ends, and goes on.
+ */
+static void all_kinds(void)
+{
+    uint64_t top = param("top", 128 * MIB), high = param("high", 4096 * MIB);
+    uint64_t gpa = top - 8 * PAGE;
+    uint64_t npages = (high + 8 * PAGE - gpa) / PAGE;
+
+    step_begin();
+    if (!dual()) {
+        uint64_t low = number(ask("inode 0x%lx", gpa));
+        uint64_t other = number(ask("inode 0x%lx", high));
+
+        check(low && other && low != other,
+              "one file (inode %lu) on both sides of the hole", low);
+    }
+    fill(gpa, 8, 7);
+    fill(high, 8, 8);
+    check_convert(gpa, npages, true, EINVAL);
+    check_state(gpa, 8, "S8");
+    check_state(high, 16, "S16");
+    host_verify(gpa, 8, 7);
+    host_verify(high, 8, 8);
+    step_end("to private over RAM, a hole, MMIO and RAM of another block is "
+             "EINVAL and changes nothing");
+
+    step_begin();
+    check_convert(gpa, 8, true, 0);
+    check_convert(high, 16, true, 0);
+    check_convert(gpa, npages, false, 0);
+    carry(gpa, 8, 7);
+    carry(high, 8, 8);
+    check_state(gpa, 8, "S8");
+    check_state(high, 16, "S8P8");
+    host_verify(gpa, 8, 7);
+    host_verify(high, 8, 8);
+    step_end("to shared over all of them (%lu pages) converts the RAM of both "
+             "blocks", npages);
+}
+
 static void bad_requests(void)
 {
     uint64_t top = param("top", 256 * MIB);
@@ -194,6 +237,7 @@ const PayloadTest tests_convert[] = {
     { "basic", basic },
     { "border", border },
     { "hole", hole },
+    { "all-kinds", all_kinds },
     { "bad-requests", bad_requests },
     { }
 };
