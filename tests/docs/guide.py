@@ -193,9 +193,9 @@ def blocks(page):
         yield re.sub(r"^  ", "", block, flags=re.M).strip()
 
 
-def run(name, command, wanted):
+def run(name, command, wanted, seconds=60):
     try:
-        done = subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, timeout=60,
+        done = subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, timeout=seconds,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         out = done.stdout
     except subprocess.TimeoutExpired:
@@ -275,9 +275,10 @@ def run_commands(root, page, qemu):
     export = "./run queue export linux"
     result(any(b.startswith(export) for b in blocks(page)), "the guide says how to get the series")
     series = (root / "patches/linux/series").read_text().split()
-    # As ./run does, whose lock is held by who runs this.
+    # As ./run does, whose lock is held by who runs this.  It checks the kernel's source
+    # out, which takes a minute where the machine has other work.
     run("command: " + export, f"{root}/scripts/queue.sh export linux && ls {root}/build/export/linux/",
-        rf"(?m)^{len([n for n in series if n < '09']):04}-.*\.patch$")
+        rf"(?m)^{len([n for n in series if n < '09']):04}-.*\.patch$", 600)
     for block in blocks(page):
         if "build/qemu-build/qemu-system-x86_64" in block:
             run("command: query-guest-memfd without KVM",
