@@ -261,7 +261,8 @@ each_key() {
         while read -r path; do
             [ -z "$path" ] || cat "$OVERLAY_ROOT/$path" || exit 1
         done <"$SCRATCH/overlays"
-        cat "$SCRIPTS/queue-each.sh" "$SCRIPTS/kconfig.sh" "$SCRIPTS/build-qemu.sh" || exit 1
+        cat "$SCRIPTS/queue-each.sh" "$SCRIPTS/kconfig.sh" || exit 1
+        [ "$NAME" = linux ] || cat "$SCRIPTS/build-qemu.sh" || exit 1
         [ ! -f "$SCRIPTS/each/$1.config" ] || cat "$SCRIPTS/each/$1.config"
         # Not all of them are needed for each.
         for tool in gcc aarch64-linux-gnu-gcc sparse; do

@@ -6,6 +6,15 @@
 #
 # build/stamp/passed has a line for each part: STATE NAME PASSED SKIPPED DATE.
 
+# Of each file its mode, name and hash.  One that is gone, but not committed as such,
+# is in git's list and has none.
+# shellcheck disable=SC2016 # for sh -c
+HASH_FILES='for f; do
+        shift
+        if [ -e "$f" ] || [ -h "$f" ]; then set -- "$@" "$f"; fi
+    done
+    [ $# -eq 0 ] || { stat -c "%A %n" -- "$@" && sha256sum -- "$@"; }'
+
 # state_hash PART: of everything that its result depends on: the checkout with its
 # edits, the sources that were given and the trees as they are, with commits and edits
 # that are in no queue yet.  The long parts read no page of the documentation, but for
@@ -24,16 +33,15 @@ state_hash() {
         ;;
     esac
     {
-        # Without git no two states are the same.  A file that is gone is in the list
-        # and has no line.
-        git -C "$ROOT" ls-files -z -co --exclude-standard -- "$@" 2>/dev/null >"$BUILD/.files" || date
-        sort -z "$BUILD/.files" | (cd "$ROOT" && xargs -0 sh -c 'stat -c "%A %n" -- "$@"; sha256sum -- "$@"' sh 2>/dev/null) || true
+        # Without git, or with what cannot be read, no two states are the same.
+        git -C "$ROOT" ls-files -z -co --exclude-standard -- "$@" 2>/dev/null >"$BUILD/.files" || date '+%s %N'
+        sort -z "$BUILD/.files" | (cd "$ROOT" && xargs -0 sh -c "$HASH_FILES" sh) || date '+%s %N'
         rm -f "$BUILD/.files"
-        [ ! -e "$ROOT/tests/docs/guide.py" ] || "$ROOT/tests/docs/guide.py" --commands
+        "$ROOT/tests/docs/guide.py" --commands || date '+%s %N'
         for name in qemu linux; do
-            base_text "$name"
+            base_text "$name" || date '+%s %N'
             # The first parts are run before there are trees.
-            [ ! -e "$BUILD/$name/.git" ] || tree_hash "$name"
+            [ ! -e "$BUILD/$name/.git" ] || (tree_hash "$name") || date '+%s %N'
         done
         # shellcheck disable=SC2154 # cmd-test.sh has it
         printf '%s\n' "$stress"
@@ -42,15 +50,15 @@ state_hash() {
 
 # known_state NAME STATE: "PASSED SKIPPED DATE" if it passed with the same files.
 known_state() {
-    sed -n "s/^$2 $1 //p" "$BUILD/stamp/passed" 2>/dev/null || true
+    [ ! -e "$BUILD/stamp/passed" ] || sed -n "s/^$2 $1 //p" "$BUILD/stamp/passed"
 }
 
 # note_state NAME STATE PASSED SKIPPED: it has passed now.
 note_state() {
     local list="$BUILD/stamp/passed"
     mkdir -p "$BUILD/stamp"
-    # No list yet, or nothing else in it.
-    { grep -v "^[^ ]* $1 " "$list" 2>/dev/null || true; } >"$list.new"
+    : >>"$list"
+    awk -v name="$1" '$2 != name' "$list" >"$list.new"
     printf '%s %s %s %s %s\n' "$2" "$1" "$3" "$4" "$(date '+%F %R')" >>"$list.new"
     mv "$list.new" "$list"
 }

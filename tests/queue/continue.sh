@@ -106,6 +106,15 @@ git -C "$ROOT" checkout -q docs
 rm "$ROOT/tests/a.sh"
 is "a file that is gone" "$all" "$(again)"
 git -C "$ROOT" checkout -q tests/a.sh
+ln -s nowhere "$ROOT/tests/d.sh"
+for part in $all; do
+    note_state "$part" "$(state_hash "$part" 2>/dev/null)" 7 2
+done
+is "a file that cannot be read: never" "$all" "$(again 2>/dev/null)"
+rm "$ROOT/tests/d.sh"
+for part in $all; do
+    note_state "$part" "$(state_hash "$part")" 7 2
+done
 chmod +x "$ROOT/tests/a.sh"
 is "a file that can be run now" "$all" "$(again)"
 chmod -x "$ROOT/tests/a.sh"

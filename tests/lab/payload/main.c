@@ -70,7 +70,8 @@ void payload_main(void)
     idt_init();
     name = param_text("test", "?");
     if (!run(tests_convert, name) && !run(tests_busy, name) &&
-        !run(tests_pending, name) && !run(tests_dual, name) &&
+        !run(tests_pending, name) && !run(tests_four, name) &&
+        !run(tests_dual, name) &&
         !run(tests_monitor, name) && !run(tests_vfio, name) &&
         !run(tests_plug, name) &&
         !run(tests_access, name) && !run(tests_devices, name) &&

@@ -28,6 +28,7 @@ typedef struct PayloadTest {
 extern const PayloadTest tests_convert[];
 extern const PayloadTest tests_busy[];
 extern const PayloadTest tests_pending[];
+extern const PayloadTest tests_four[];
 extern const PayloadTest tests_dual[];
 extern const PayloadTest tests_monitor[];
 extern const PayloadTest tests_access[];
