@@ -8,6 +8,7 @@
 #                        without private memory
 # build-qemu.sh no-tcg   ... -> build/qemu-no-tcg: KVM only
 #
+# QEMU_OPTIONS from the environment go to configure as well.
 # ninja itself knows what has changed.
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -53,7 +54,7 @@ set -- --python=/usr/bin/python3 "--target-list=$targets" \
     --enable-pixman --enable-numa --enable-vhost-user --enable-vhost-vdpa \
     --enable-vhost-kernel --enable-vhost-net --enable-hv-balloon \
     --enable-trace-backends=log --disable-docs --disable-tools \
-    --disable-install-blobs --disable-download "--cc=ccache gcc"
+    --disable-install-blobs --disable-download "--cc=ccache gcc" ${QEMU_OPTIONS:-}
 
 configure_qemu "$TREE" "$OUT" "$@"
 set -- qemu-system-x86_64
