@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # ./run test [--full] [--stress SECONDS]: quick tests first, the lab last.
-# ./run test --linux [--stress SECONDS]: of --full what tests the kernel series.
+# ./run test --each: every patch of both queues builds.
+# ./run test --linux [--stress SECONDS]: of both what tests the kernel series.
 # ./run test --debug-kernel [--stress SECONDS]: one round of the lab only.
 # --continue: what has passed already, with all the same files, is not run again.
 set -eu
@@ -11,6 +12,7 @@ set -eu
 . "$SCRIPTS/test-state.sh"
 
 full=
+each=
 linux=
 debug=
 again=
@@ -18,6 +20,7 @@ stress=600
 while [ $# -gt 0 ]; do
     case $1 in
     --full) full=1 ;;
+    --each) each=1 ;;
     --linux) linux=1 ;;
     --debug-kernel) debug=1 ;;
     --continue) again=1 ;;
@@ -28,12 +31,12 @@ while [ $# -gt 0 ]; do
         esac
         shift
         ;;
-    *) die "usage: ./run test [--full | --linux | --debug-kernel] [--continue] [--stress SECONDS]" ;;
+    *) die "usage: ./run test [--full | --each | --linux | --debug-kernel] [--continue] [--stress SECONDS]" ;;
     esac
     shift
 done
-case $full$linux$debug in
-11*) die "--full does what --linux and --debug-kernel do, and --linux what --debug-kernel does; give one of them" ;;
+case $full$each$linux$debug in
+11*) die "give one of --full, --each, --linux and --debug-kernel; --linux does what --debug-kernel does, and --full does the lab's part of both" ;;
 esac
 
 PASSED=0
@@ -118,15 +121,19 @@ finish() {
     [ "$FAILED" -eq 0 ]
 }
 
-each_linux() {
+# Installs what the maple tree's tests and those of each patch need besides.
+maple() {
     ensure_packages_each
     part test-maple "the maple tree's own tests" "$ROOT/tests/queue/maple.sh"
+}
+
+each_linux() {
     part test-each-linux "every patch of Linux builds" "$SCRIPTS/queue.sh" check linux --each
 }
 
 [ -z "$again" ] || git -C "$ROOT" rev-parse -q --verify HEAD >/dev/null ||
     die "--continue needs a git checkout: without one nobody can tell what has changed since"
-begin "test${full:+ --full}${linux:+ --linux}${debug:+ --debug-kernel}"
+begin "test${full:+ --full}${each:+ --each}${linux:+ --linux}${debug:+ --debug-kernel}"
 ensure_packages
 if [ -n "$debug" ]; then
     ensure_linux
@@ -134,6 +141,15 @@ if [ -n "$debug" ]; then
     ensure_host
     ensure_qemu
     lab debug
+    finish
+    exit
+fi
+if [ -n "$each" ]; then
+    ensure_packages_each
+    ensure_tree linux
+    each_linux
+    ensure_tree qemu
+    part test-each-qemu "every patch of QEMU builds" "$SCRIPTS/queue.sh" check qemu --each
     finish
     exit
 fi
@@ -145,6 +161,7 @@ if [ -n "$linux" ]; then
     ensure_qemu
     part test-kernel-log "check of kernel logs" "$ROOT/tests/lab/kernel-log-test.sh"
     lab linux
+    maple
     each_linux
     finish
     exit
@@ -194,8 +211,7 @@ if [ -n "$full" ]; then
     part test-variants "QEMU builds without KVM, and without TCG" "$ROOT/tests/queue/variants.sh"
     ensure_firmware
     part test-install "QEMU installed" "$ROOT/tests/queue/install.sh"
-    each_linux
-    part test-each-qemu "every patch of QEMU builds" "$SCRIPTS/queue.sh" check qemu --each
+    maple
 else
     lab core
 fi
