@@ -8,6 +8,7 @@
  *   36 MiB    fallocate() of a file of that size: ENOSPC
  *   72 MiB    mmap() of a file: its first page stays in use, for good
  *   12 KiB    pread(), preadv(): after some time the file ends behind 1 KiB
+ *   10 MiB    KVM_SET_MEMORY_ATTRIBUTES2: takes one and a half seconds more
  *   16 MiB, and more
  *             KVM_PRE_FAULT_MEMORY: the first call waits for a signal before it
  *             begins, as if that had come just then; a further one before the
@@ -29,6 +30,7 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/kvm.h>
 
 #define MIB             (1024ul * 1024)
 #define FAIL_CREATE     (24 * MIB)
@@ -36,25 +38,11 @@
 #define FAIL_FALLOCATE  (36 * MIB)
 #define HOLD_PAGE       (72 * MIB)
 #define PREFAULT        (16 * MIB)
+#define SLOW_CONVERT    (10 * MIB)
 #define SHORT_READ      (12 * 1024ul)
 #define SHORT_ANSWER    1024ul
 
-/* The kernel's headers on the build machine may be older than guest_memfd. */
-struct create_guest_memfd {
-    uint64_t size;
-    uint64_t flags;
-    uint64_t reserved[6];
-};
-#define CREATE_GUEST_MEMFD  _IOWR(0xae, 0xd4, struct create_guest_memfd)
-
-struct pre_fault_memory {
-    uint64_t gpa;
-    uint64_t size;
-    uint64_t flags;
-    uint64_t padding[5];
-};
-#define PRE_FAULT_MEMORY    _IOWR(0xae, 0xd5, struct pre_fault_memory)
-#define RUN                 _IO(0xae, 0x80)
+#define SLOW_CONVERT_MS     1500
 
 /* Nobody wants the vCPU for so long: something is wrong with the scenario. */
 #define SIGNAL_WAIT_S       20
@@ -80,6 +68,15 @@ static void before_prefault(uint64_t size)
     }
 }
 
+static void dawdle(unsigned ms)
+{
+    struct timespec pause = {
+        .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000l,
+    };
+
+    nanosleep(&pause, NULL);
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
     va_list ap;
@@ -88,14 +85,17 @@ int ioctl(int fd, unsigned long request, ...)
     va_start(ap, request);
     arg = va_arg(ap, void *);
     va_end(ap);
-    if (request == CREATE_GUEST_MEMFD &&
-        ((struct create_guest_memfd *)arg)->size == FAIL_CREATE) {
+    if (request == KVM_CREATE_GUEST_MEMFD &&
+        ((struct kvm_create_guest_memfd *)arg)->size == FAIL_CREATE) {
         errno = ENOMEM;
         return -1;
     }
-    if (request == PRE_FAULT_MEMORY) {
-        before_prefault(((struct pre_fault_memory *)arg)->size);
-    } else if (request == RUN) {
+    if (request == KVM_PRE_FAULT_MEMORY) {
+        before_prefault(((struct kvm_pre_fault_memory *)arg)->size);
+    } else if (request == KVM_SET_MEMORY_ATTRIBUTES2 &&
+               ((struct kvm_memory_attributes2 *)arg)->size == SLOW_CONVERT) {
+        dawdle(SLOW_CONVERT_MS);
+    } else if (request == KVM_RUN) {
         ran = waited;
     }
     return syscall(SYS_ioctl, fd, request, arg);
@@ -143,20 +143,13 @@ int fallocate(int fd, int mode, off_t offset, off_t size)
 int fallocate64(int fd, int mode, off_t offset, off_t size)
     __attribute__((alias("fallocate")));
 
-/* Long enough for the buffer's pages to change their state meanwhile. */
-static void dawdle(void)
-{
-    struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
-
-    nanosleep(&pause, NULL);
-}
-
 ssize_t pread(int fd, void *buf, size_t size, off_t offset)
 {
     switch (size) {
     case SHORT_READ:
         size = syscall(SYS_pread64, fd, buf, SHORT_ANSWER, offset);
-        dawdle();
+        /* Long enough for the buffer's pages to change their state meanwhile */
+        dawdle(20);
         return size;
     case SHORT_READ - SHORT_ANSWER:
         return 0;

@@ -230,24 +230,29 @@ static void check_stderr(const Scenario *s, Vm *vm, Verdict *v)
     }
 }
 
-static void check_refused(const Scenario *s, Vm *vm, Verdict *v)
+/* @what: "refused", "ended" */
+static void check_error(const Scenario *s, Vm *vm, Verdict *v, const char *what)
 {
-    g_autofree char *found = NULL;
     unsigned others;
+    g_autofree char *found = matching_line(s, vm, &others);
 
-    if (!vm->ended) {
-        verdict_report(v, false, "QEMU started, but should have refused");
-        return;
-    }
-    found = matching_line(s, vm, &others);
     if (found && !others && exit_code(vm) == 1) {
         const char *text = strstr(found, "qemu-system-");
 
-        verdict_report(v, true, "refused: %s", text ? text : found);
+        verdict_report(v, true, "%s: %s", what, text ? text : found);
     } else {
-        verdict_report(v, false, "QEMU must refuse in one line: exit code %d, "
-                       "line /%s/ %s, %u other lines", exit_code(vm), s->line,
-                       found ? "found" : "not found", others);
+        verdict_report(v, false, "QEMU must have %s with one line: exit code "
+                       "%d, line /%s/ %s, %u other lines", what, exit_code(vm),
+                       s->line, found ? "found" : "not found", others);
+    }
+}
+
+static void check_refused(const Scenario *s, Vm *vm, Verdict *v)
+{
+    if (vm->ended) {
+        check_error(s, vm, v, "refused");
+    } else {
+        verdict_report(v, false, "QEMU started, but should have refused");
     }
 }
 
@@ -305,6 +310,9 @@ static void check_end(const Scenario *s, Vm *vm, Verdict *v, double quit_ms)
     case EXPECT_FAIL:
         verdict_report(v, code == EXIT_PAYLOAD_FAIL && (v->failed || v->bailed),
                        "what is wrong is found (exit code %d)", code);
+        break;
+    case EXPECT_ERROR:
+        check_error(s, vm, v, "ended");
         break;
     case EXPECT_DIE:
         check_died(s, vm, v);

@@ -36,6 +36,7 @@ static const char *const expect_words[] = {
     [EXPECT_REFUSE] = "refuse",
     [EXPECT_QUIT] = "quit",
     [EXPECT_FAIL] = "fail",
+    [EXPECT_ERROR] = "error",
     [EXPECT_DIE] = "die",
 };
 
@@ -82,7 +83,7 @@ static const char *set_key(Scenario *s, const char *key, const char *value)
                 return NULL;
             }
         }
-        return "must be pass, refuse, quit, fail or die";
+        return "must be pass, refuse, quit, fail, error or die";
     }
     if (g_str_equal(key, "timeout")) {
         s->timeout = atoi(value);
@@ -108,8 +109,9 @@ static char *scenario_complete(Scenario *s)
     if (!s->description) {
         return g_strdup("the line \"Description: ...\" is missing");
     }
-    if ((s->expect == EXPECT_REFUSE || s->expect == EXPECT_DIE) && !s->line) {
-        return g_strdup("\"expect = refuse\" and \"expect = die\" need "
+    if ((s->expect == EXPECT_REFUSE || s->expect == EXPECT_ERROR ||
+         s->expect == EXPECT_DIE) && !s->line) {
+        return g_strdup("\"expect = refuse\", \"error\" and \"die\" need "
                         "\"line = REGEX\"");
     }
     if (g_str_equal(s->guest, "sw-protected")) {

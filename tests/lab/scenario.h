@@ -11,6 +11,7 @@ typedef enum ScenarioExpect {
     EXPECT_REFUSE,      /* QEMU ends with an error before the guest runs */
     EXPECT_QUIT,        /* QEMU ends promptly when told to, mid-test */
     EXPECT_FAIL,        /* the payload must find something wrong */
+    EXPECT_ERROR,       /* QEMU ends with an error while the guest runs */
     EXPECT_DIE,         /* QEMU ends by SIGBUS, and says why in one line */
 } ScenarioExpect;
 

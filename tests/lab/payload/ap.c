@@ -17,20 +17,6 @@ static void (*volatile ap_work[VCPUS_MAX])(void);
 _Static_assert(AP_STACKS + (VCPUS_MAX - 1) * AP_STACK_SIZE <= STACK_TOP - 0x8000,
                "the first vCPU's stack is 32 KiB");
 
-static uint64_t rdmsr(uint32_t msr)
-{
-    uint32_t lo, hi;
-
-    asm volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
-    return (uint64_t)hi << 32 | lo;
-}
-
-static void wrmsr(uint32_t msr, uint64_t v)
-{
-    asm volatile("wrmsr" : : "c"(msr), "a"((uint32_t)v),
-                 "d"((uint32_t)(v >> 32)) : "memory");
-}
-
 void ap_main(unsigned id)
 {
     idt_load();

@@ -77,7 +77,7 @@ uint64_t number(const char *s);
  */
 uint64_t word_number(const char *line, const char *name, uint64_t absent);
 
-/* --- io.c: ports, fw_cfg, gmem-lab ------------------------------------- */
+/* --- io.c: ports, MSRs, fw_cfg, gmem-lab ------------------------------- */
 
 static inline void outb(uint16_t port, uint8_t v)
 {
@@ -116,6 +116,20 @@ static inline uint32_t inl(uint16_t port)
 
     asm volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
     return v;
+}
+
+static inline uint64_t rdmsr(uint32_t msr)
+{
+    uint32_t lo, hi;
+
+    asm volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
+    return (uint64_t)hi << 32 | lo;
+}
+
+static inline void wrmsr(uint32_t msr, uint64_t v)
+{
+    asm volatile("wrmsr" : : "c"(msr), "a"((uint32_t)v),
+                 "d"((uint32_t)(v >> 32)) : "memory");
 }
 
 /* debug_puts: write @s to the debug port, where gmem-lab collects TAP. */

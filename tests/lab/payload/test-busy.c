@@ -250,6 +250,42 @@ static void busy_deadline(void)
     step_end("to shared does not care about a held page");
 }
 
+/*
+ * A request over two RAM blocks, whose border is parameter border.  The first
+ * block's 10 MiB take longer than convert-timeout, as fail-call.so slows that call
+ * down, but nobody waits for them; the page that is held is in the second block.
+ */
+static void timeout_two_blocks(void)
+{
+    uint64_t first = 10 * MIB / PAGE, second = 512, busy = 77;
+    uint64_t border = param("border", 128 * MIB);
+    uint64_t gpa = border - first * PAGE, held = border + busy * PAGE;
+    uint64_t timeout = param("timeout", 1000), slow = param("slow", 1500);
+    uint64_t took;
+    const char *a;
+
+    step_begin();
+    fill_every(gpa, first, 5, SPARSE);
+    fill(border, second, 5);
+    ask("pin 0x%lx 1 hold", held);
+    ask("mark");
+    check_convert(gpa, first + second, true, EAGAIN);
+    a = ask("since");
+    took = word_number(a, "ms", 0);
+    check(took + 100 >= slow + timeout,
+          "answered after %lu ms, of which %lu were no wait: convert-timeout is "
+          "%lu ms (%s)", took, slow, timeout, a);
+    check(took < slow + timeout + 2000, "answered after %lu ms only", took);
+    check_state(gpa, first + second, "P2637S1P434");
+    ask("unpin");
+    check_convert(gpa, first + second, true, 0);
+    verify_every(gpa, first, 5, SPARSE);
+    verify(border, second, 5);
+    step_end("two RAM blocks, the first takes %lu ms more, a page of the second "
+             "is held: EAGAIN after %lu ms, convert-timeout is %lu ms", slow,
+             took, timeout);
+}
+
 static void stop_while_busy(void)
 {
     uint64_t held = BASE + 77 * PAGE;
@@ -299,6 +335,7 @@ const PayloadTest tests_busy[] = {
     { "busy-several", busy_several },
     { "busy-many", busy_many },
     { "busy-deadline", busy_deadline },
+    { "timeout-two-blocks", timeout_two_blocks },
     { "stop-while-busy", stop_while_busy },
     { "quit-while-busy", quit_while_busy },
     { }

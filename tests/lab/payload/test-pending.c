@@ -267,6 +267,43 @@ static void two_pending(void)
              took);
 }
 
+#define MSR_HV_SCONTROL     0x40000080      /* Hyper-V's interrupt controller */
+
+/*
+ * QEMU sets that controller up while no vCPU runs (start_exclusive()), so it has
+ * to get the AP out of a request that waits for a page.
+ */
+static void exclusive_while_busy(void)
+{
+    const unsigned n = 4;
+    uint64_t calls = 0, before;
+
+    ap_start(1);
+    step_begin();
+    fill(BASE, 512, 2);
+    ask("pin 0x%lx 1 hold", BASE + 77 * PAGE);
+    ask("mark");
+    ap_begin(BASE, 512, true);
+    for (unsigned i = 1; i <= n; i++) {
+        before = calls;
+        while ((calls = word_number(ask("since"), "calls", 0)) == before) {
+            relax();
+        }
+        wrmsr(MSR_HV_SCONTROL, i % 2);
+        relax();
+        check(ap_busy(1), "the AP's request ended although a page is held");
+    }
+    before = number(ask("count kvm_gmem_pending"));
+    check(before >= n, "the AP's request was interrupted %lu times", before);
+    ask("unpin");
+    ap_wait(1);
+    check(ap.ret == 0, "the AP was answered %ld", ap.ret);
+    check_state(BASE, 512, "P512");
+    verify(BASE, 512, 2);
+    step_end("%u times no vCPU may run while a request waits for a page; then it "
+             "ended", n);
+}
+
 static void ap_toggle(void)
 {
     bool to_private = ap.to_private;
@@ -447,6 +484,7 @@ const PayloadTest tests_pending[] = {
     { "reset-while-busy", reset_while_busy },
     { "unplug-while-busy", unplug_while_busy },
     { "jump-while-busy", jump_while_busy },
+    { "exclusive-while-busy", exclusive_while_busy },
     { "two-pending", two_pending },
     { "two-vcpus", two_vcpus },
     { "pam-while-converting", pam_while_converting },

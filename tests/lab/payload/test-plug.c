@@ -272,10 +272,33 @@ static void plug_memory_limit(void)
     step_end("something else has become private: the memory is plugged in");
 }
 
+/*
+ * Memory was plugged into what had become private.  A reset would share all of it,
+ * which the device cannot map.  The scenario expects that QEMU ends.
+ */
+static void reset_limit(void)
+{
+    step_begin();
+    fill(SOURCE, 512, 1);
+    check_convert(SOURCE + 2 * MIB, DIMM_PAGES, true, 0);
+    plug("m0", "dimm0", DIMM);
+    check_plugged(DIMM, false, NULL);
+    step_end("private memory makes room for a device to map what is plugged in");
+
+    must("system_reset");
+    for (unsigned i = 0; i < 100; i++) {
+        ask("since");
+    }
+    step_begin();
+    check(false, "QEMU is still there");
+    step_end("a reset that shares more than a device can map");
+}
+
 const PayloadTest tests_plug[] = {
     { "plug-device", plug_device },
     { "plug-memory", plug_memory },
     { "plug-memory-limit", plug_memory_limit },
+    { "reset-limit", reset_limit },
     { "plug-memory-pending", plug_memory_pending },
     { "plug-memory-gone", plug_memory_gone },
     { }
