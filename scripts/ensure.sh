@@ -12,6 +12,9 @@ begin() {
     take_lock "$@"
     check_disk
     export CCACHE_DIR="$BUILD/ccache"
+    # The compiler's own list of headers is the key, so that nothing is preprocessed
+    # only for the cache: a first build takes three quarters of the time.
+    export CCACHE_DEPEND=1
     # Debian's own tools first: a python or meson from elsewhere would not see
     # the packages installed here.
     export PATH="/usr/bin:/bin:$PATH"

@@ -129,7 +129,7 @@ QEMU_SRC=$WORK/given
 is "a source that is given" "$all" "$(again)"
 QEMU_SRC=
 stress=60
-is "a stress test of another length" "$all" "$(again)"
+is "a stress test of another length" test-lab-full "$(again)"
 stress=600
 
 note_state test-lint "$(state_hash test-lint)" 8 0
