@@ -192,14 +192,6 @@ part test-qtest "qtest" env QTEST_QEMU_BINARY="$BUILD/qemu-build/qemu-system-x86
     timeout 300 "$BUILD/qemu-build/tests/qtest/guest-memfd-test" --tap -k
 part test-guide-commands "commands of the user guide" "$ROOT/tests/docs/guide.py" --run "$BUILD/qemu-build/qemu-system-x86_64"
 if [ -n "$full" ]; then
-    ensure_linux_noattr
-    ensure_linux_base
-    ensure_linux_debug
-    ensure_libvirt
-    ensure_qemu_base
-    lab full
-    part test-bench "benches in the emulated host, once each" "$SCRIPTS/bench-lab.sh" "$BUILD/bench-quick.json" quick
-    part test-mutants-lab "defects put back into QEMU" "$ROOT/tests/mutants/lab.sh"
     part test-property "unit tests, many random schedules" "$BUILD/host/tests/unit/test-gmem-property" --rounds=200000
     part test-mutants "each defect is seen by its test" "$ROOT/tests/mutants/run.sh"
     ensure_host_tsan
@@ -212,6 +204,15 @@ if [ -n "$full" ]; then
     ensure_firmware
     part test-install "QEMU installed" "$ROOT/tests/queue/install.sh"
     maple
+    ensure_lab
+    part test-mutants-lab "defects put back into QEMU" "$ROOT/tests/mutants/lab.sh"
+    part test-bench "benches in the emulated host, once each" "$SCRIPTS/bench-lab.sh" "$BUILD/bench-quick.json" quick
+    ensure_linux_noattr
+    ensure_linux_base
+    ensure_linux_debug
+    ensure_libvirt
+    ensure_qemu_base
+    lab full
 else
     lab core
 fi
