@@ -286,8 +286,8 @@ static void exclusive_while_busy(void)
     ap_begin(BASE, 512, true);
     for (unsigned i = 1; i <= n; i++) {
         before = calls;
-        while ((calls = word_number(ask("since"), "calls", 0)) == before) {
-            relax();
+        while (calls == before && ap_busy(1)) {
+            calls = word_number(ask("since"), "calls", 0);
         }
         wrmsr(MSR_HV_SCONTROL, i % 2);
         relax();
