@@ -35,11 +35,14 @@ result() {
     fi
 }
 
-# query_guest_memfd QEMU WHY: it answers without a guest, and says why it has none.
+# query_guest_memfd QEMU WHY [OPTION...]: it answers without a guest, and says why it
+# has none.
 query_guest_memfd() {
-    local out
+    local qemu="$1" why="$2" out rc=0
+    shift 2
     out=$(printf '%s\n' '{"execute":"qmp_capabilities"}' '{"execute":"query-guest-memfd"}' '{"execute":"quit"}' |
-        timeout 60 "$1" -machine none -nodefaults -display none -qmp stdio 2>&1) || return 1
+        timeout 60 "$qemu" -machine none "$@" -nodefaults -display none -qmp stdio 2>&1) || rc=$?
     printf '%s\n' "$out"
-    printf '%s\n' "$out" | grep -q "\"mode\": \"none\", \"why\": \"$2\""
+    [ "$rc" -eq 0 ] || return "$rc"
+    printf '%s\n' "$out" | grep -q "\"mode\": \"none\", \"why\": \"$why\""
 }
