@@ -134,6 +134,9 @@ each_linux() {
 [ -z "$again" ] || git -C "$ROOT" rev-parse -q --verify HEAD >/dev/null ||
     die "--continue needs a git checkout: without one nobody can tell what has changed since"
 begin "test${full:+ --full}${each:+ --each}${linux:+ --linux}${debug:+ --debug-kernel}"
+# Most files that these compile are there once already, for another configuration: what
+# is preprocessed is mostly the same then, the list of headers never.
+[ -z "$full$linux" ] || unset CCACHE_DEPEND
 ensure_packages
 if [ -n "$debug" ]; then
     ensure_linux
@@ -170,6 +173,7 @@ part test-lint "shellcheck" "$SCRIPTS/lint.sh"
 part test-queue-tools "queue tooling" "$ROOT/tests/queue/roundtrip.sh"
 part test-each-tools "check of every patch" "$ROOT/tests/queue/each.sh"
 part test-continue "what --continue leaves out" "$ROOT/tests/queue/continue.sh"
+part test-beside "a build beside the tests" "$ROOT/tests/queue/beside.sh"
 part test-docs "documentation table" "$ROOT/tests/queue/touched-files.sh"
 part test-guide "pages for users" "$ROOT/tests/docs/guide.py"
 part test-uapi "kernel header" "$ROOT/tests/queue/uapi-header.sh"
@@ -192,6 +196,8 @@ part test-qtest "qtest" env QTEST_QEMU_BINARY="$BUILD/qemu-build/qemu-system-x86
     timeout 300 "$BUILD/qemu-build/tests/qtest/guest-memfd-test" --tap -k
 part test-guide-commands "commands of the user guide" "$ROOT/tests/docs/guide.py" --run "$BUILD/qemu-build/qemu-system-x86_64"
 if [ -n "$full" ]; then
+    # The tests until the lab keep one processor busy, most of the time.
+    beside build-rest "$SCRIPTS/build-rest.sh"
     part test-property "unit tests, many random schedules" "$BUILD/host/tests/unit/test-gmem-property" --rounds=200000
     part test-mutants "each defect is seen by its test" "$ROOT/tests/mutants/run.sh"
     ensure_host_tsan
@@ -207,6 +213,7 @@ if [ -n "$full" ]; then
     ensure_lab
     part test-mutants-lab "defects put back into QEMU" "$ROOT/tests/mutants/lab.sh"
     part test-bench "benches in the emulated host, once each" "$SCRIPTS/bench-lab.sh" "$BUILD/bench-quick.json" quick
+    beside_end "waiting for the builds beside the tests"
     ensure_linux_noattr
     ensure_linux_base
     ensure_linux_debug

@@ -187,3 +187,40 @@ step_explain() {
     } >&2
     exit 1
 }
+
+# --- builds beside ----------------------------------------------------------
+# beside NAME COMMAND...: COMMAND goes on beside the steps that follow, in the time that
+# they leave; its output is build/log/NAME.log.  One at a time.  Whether it ends well is
+# not asked: what it makes is made by a step, which finds it done, or says what is wrong.
+# beside_end TITLE waits for it; if the script ends or is interrupted, it is ended.
+
+BESIDE_PID=
+
+beside() {
+    local log="$LOG/$1.log"
+    shift
+    mkdir -p "$LOG"
+    trap beside_stop EXIT
+    # Each session may have an equal share of the processors, which only autogroup
+    # lessens: nice counts inside of one, and where there are no such shares.
+    # shellcheck disable=SC2016 # for sh -c
+    setsid sh -c 'echo 19 >/proc/$$/autogroup; exec nice -n 19 "$@"' sh "$@" >"$log" 2>&1 </dev/null &
+    BESIDE_PID=$!
+}
+
+# shellcheck disable=SC2317,SC2329 # run by the trap
+beside_stop() {
+    [ -n "$BESIDE_PID" ] || return 0
+    kill -s TERM -- "-$BESIDE_PID" 2>/dev/null || true
+    wait "$BESIDE_PID" 2>/dev/null || true
+    BESIDE_PID=
+}
+
+beside_end() {
+    [ -n "$BESIDE_PID" ] || return 0
+    # shellcheck disable=SC2034 # for step
+    STEP_KEEP_GOING=1
+    step beside-end "$1" - tail --pid="$BESIDE_PID" -f /dev/null || true
+    wait "$BESIDE_PID" || true
+    BESIDE_PID=
+}

@@ -20,16 +20,19 @@ HASH_FILES='for f; do
 # that are in no queue yet.  The long parts read no page of the documentation, but for
 # the commands of the user guide, and most of them see of the patches only the trees that
 # these make: words may be mended, and patches put in another order, between two runs of
-# them.
+# them.  The mutants are for the tests of mutants.
 state_hash() {
     local part="$1" name
     set -- .
     case $part in
-    test-lab-* | test-bench | test-mutants* | test-install | test-variants)
+    test-mutants*)
         set -- . ':!docs' ':!README.md' ':!patches'
         ;;
+    test-lab-* | test-bench | test-install | test-variants)
+        set -- . ':!docs' ':!README.md' ':!patches' ':!tests/mutants'
+        ;;
     test-maple | test-each-linux | test-each-qemu)
-        set -- . ':!docs' ':!README.md'
+        set -- . ':!docs' ':!README.md' ':!tests/mutants'
         ;;
     esac
     {

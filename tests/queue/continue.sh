@@ -38,12 +38,12 @@ commit() { # commit DIR: all that is in it
     git -C "$1" commit -q -m "$1"
 }
 
-mkdir -p "$ROOT/docs" "$ROOT/patches/qemu" "$ROOT/tests" "$BUILD/qemu" "$BUILD/linux"
+mkdir -p "$ROOT/docs" "$ROOT/patches/qemu" "$ROOT/tests/mutants" "$BUILD/qemu" "$BUILD/linux"
 cp -r "$SRC/scripts" "$SRC/BASE" "$ROOT/"
 cp -r "$SRC/tests/docs" "$ROOT/tests/"
 printf 'Words::\n\n  cat this\n' >"$ROOT/docs/user-guide.rst"
 echo /build/ >"$ROOT/.gitignore"
-for f in README.md docs/a.rst patches/qemu/0001-a.patch tests/a.sh; do
+for f in README.md docs/a.rst patches/qemu/0001-a.patch tests/a.sh tests/mutants/a.patch; do
     echo "$f" >"$ROOT/$f"
 done
 commit "$ROOT"
@@ -61,16 +61,16 @@ done
 stress=600
 
 # again: the kinds of parts that are not known any more: those that read all files,
-# those that build each patch, those that run what the trees make.
+# those that build each patch, those that run what the trees make, those of mutants.
 again() {
     local part seen=
-    for part in test-lint test-each-qemu test-lab-full; do
+    for part in $all; do
         [ -n "$(known_state "$part" "$(state_hash "$part")")" ] || seen="$seen $part"
     done
     echo "${seen# }"
 }
 
-all="test-lint test-each-qemu test-lab-full"
+all="test-lint test-each-qemu test-lab-full test-mutants-lab"
 is "nothing is known of what was never run" "$all" "$(again)"
 for part in $all; do
     note_state "$part" "$(state_hash "$part")" 7 2
@@ -97,6 +97,7 @@ changed "a page of the documentation" test-lint "$ROOT" docs/a.rst
 changed "the user guide" test-lint "$ROOT" docs/user-guide.rst
 changed "README" test-lint "$ROOT" README.md
 changed "a patch that makes the same tree" "test-lint test-each-qemu" "$ROOT" patches/qemu/0001-a.patch
+changed "a mutant" "test-lint test-mutants-lab" "$ROOT" tests/mutants/a.patch
 changed "the tree of QEMU" "$all" "$BUILD/qemu" a.c
 changed "the tree of Linux" "$all" "$BUILD/linux" a.c
 
@@ -121,7 +122,7 @@ chmod -x "$ROOT/tests/a.sh"
 echo new >"$ROOT/tests/c.sh"
 note_state test-lint "$(state_hash test-lint)" 7 2
 commit "$ROOT"
-is "a commit of what was tested changes nothing" "test-each-qemu test-lab-full" "$(again)"
+is "a commit of what was tested changes nothing" "test-each-qemu test-lab-full test-mutants-lab" "$(again)"
 git -C "$ROOT" reset -q --hard HEAD^
 note_state test-lint "$(state_hash test-lint)" 7 2
 : >"$WORK/given"
@@ -133,7 +134,7 @@ is "a stress test of another length" test-lab-full "$(again)"
 stress=600
 
 note_state test-lint "$(state_hash test-lint)" 8 0
-is "a part has one line" 3 "$(grep -c . "$BUILD/stamp/passed")"
+is "a part has one line" 4 "$(grep -c . "$BUILD/stamp/passed")"
 is "... the last one" "8 0" "$(known_state test-lint "$(state_hash test-lint)" | cut -d' ' -f1,2)"
 rm -rf "$ROOT/.git"
 one=$(state_hash test-lint)
