@@ -14,6 +14,8 @@
 
 #define HMP_MS          5000
 #define BUSY_DELAY_MS   30
+/* The guest has its answer: a state that is not there by then will not come. */
+#define STATE_MS        2000
 
 #define BUSY_EVENT "GUEST_MEMFD_CONVERSION_BUSY"
 
@@ -56,6 +58,7 @@ struct Control {
     double mark;            /* ms clock */
     double quit_at;
     bool result_wanted;
+    double wanted_at;       /* ms clock */
     double event_until;     /* ms clock; 0: no event is waited for */
     unsigned event_wanted;
 };
@@ -452,6 +455,7 @@ char *control_request(Control *c, const char *line)
         }
         answer = take_result(c);
         c->result_wanted = !answer;
+        c->wanted_at = now_ms();
         return answer;
     }
     return g_strdup_printf("error unknown request \"%s\"", line);
@@ -462,12 +466,13 @@ char *control_request(Control *c, const char *line)
 static void tick_state(Control *c, Later *l)
 {
     bool held_before = any_pin_held(c);
+    bool late = c->result_wanted && now_ms() >= c->wanted_at + STATE_MS;
     char *error = NULL;
     g_autofree char *runs = guest_memory_runs(&l->place, l->npages, l->stride,
                                               &error);
     bool same = runs && g_str_equal(runs, l->want);
 
-    if (same || !runs || !held_before) {
+    if (same || !runs || !held_before || late) {
         l->result = g_strdup_printf("ms=%.0f pinned=%d same=%d want=%s saw=%s",
                                     now_ms() - c->mark, any_pin_held(c), same,
                                     l->want, runs ? runs : error);

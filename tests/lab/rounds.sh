@@ -233,14 +233,15 @@ $(qemu_commands "--param seconds=60 --kernel ours --parameter on")"
 }
 
 # All 4194304 pages of 16 GiB keep one processor busy for 18 minutes or more.  So
-# they have an emulated host of their own, beside the other rounds.
+# they have an emulated host of their own, beside the other rounds, where things are to
+# happen in time.
 STORE=guest_memfd_attr_store_test
 STORE_PID=''
 store_start() {
     if [ -f "$KERNEL_NOATTR" ]; then
         say_to_user "lab: $(elapsed) 4194304 pages in the attribute store, beside what follows"
         # Not by boot: the process that is to be stopped is this one.
-        "$LAB/l1.sh" --kernel "$KERNEL_NOATTR" --initrd "$INITRD" --log lab-store \
+        nice -n 19 "$LAB/l1.sh" --kernel "$KERNEL_NOATTR" --initrd "$INITRD" --log lab-store \
             --limit 14400 --quiet ". /lab/selftest.sh
 selftest $STORE 14000 -l" &
         STORE_PID=$!
