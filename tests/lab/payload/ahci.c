@@ -105,7 +105,10 @@ static DiskAnswer request(unsigned command, bool write, uint32_t sector,
         if (!(mmio_read(PORT(CI)) & 1)) {
             return DISK_DONE;
         }
-        relax();
+        /* Each look takes QEMU's lock, and a page that flips needs it, too. */
+        for (unsigned k = 0; k < 20; k++) {
+            relax();
+        }
     }
     return DISK_SILENT;
 }

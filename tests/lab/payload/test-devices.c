@@ -90,7 +90,11 @@ static void disk_private(void)
     step_end("writing from a private page fails, and the disk has none of it");
 }
 
-/* Parameter zeros: a request that is done leaves the page with zeros. */
+/*
+ * Parameter zeros: a request that is done leaves the page with zeros.  The disk must
+ * have zeros there, too: where QEMU maps a page in vain that is shared again when it
+ * asks why, it reads what it has mapped, and then the rest, from the disk.
+ */
 static void disk_flip_requests(unsigned rounds, uint32_t sector, uint32_t bytes,
                                uint64_t page, const char *what)
 {
