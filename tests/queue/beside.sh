@@ -13,19 +13,8 @@ trap 'rm -rf "$WORK"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-N=0
-BAD=0
-
-is() { # is TITLE WANTED FOUND
-    N=$((N + 1))
-    if [ "$2" = "$3" ]; then
-        echo "ok $N - $1"
-    else
-        BAD=1
-        echo "not ok $N - $1"
-        echo "#   wanted '$2', found '$3'"
-    fi
-}
+# shellcheck source=tests/queue/is.sh
+. "$SRC/tests/queue/is.sh"
 
 # A build of three seconds, and one that nobody will wait for.
 cat >"$WORK/build" <<'INNER'

@@ -18,19 +18,8 @@ export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
 export GIT_AUTHOR_NAME=Tester GIT_AUTHOR_EMAIL=tester@example.org
 export GIT_COMMITTER_NAME=Tester GIT_COMMITTER_EMAIL=tester@example.org
 
-N=0
-BAD=0
-
-is() { # is TITLE WANTED FOUND
-    N=$((N + 1))
-    if [ "$2" = "$3" ]; then
-        echo "ok $N - $1"
-    else
-        BAD=1
-        echo "not ok $N - $1"
-        echo "#   wanted '$2', found '$3'"
-    fi
-}
+# shellcheck source=tests/queue/is.sh
+. "$SRC/tests/queue/is.sh"
 
 commit() { # commit DIR: all that is in it
     git -C "$1" init -q
