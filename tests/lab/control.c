@@ -14,8 +14,8 @@
 
 #define HMP_MS          5000
 #define BUSY_DELAY_MS   30
-/* The guest has its answer: a state that is not there by then will not come. */
-#define STATE_MS        2000
+/* Another vCPU's request may be on its way when "result" asks, on a slow host. */
+#define STATE_MS        10000
 
 #define BUSY_EVENT "GUEST_MEMFD_CONVERSION_BUSY"
 

@@ -37,7 +37,7 @@
  *                             behind the first EAGAIN since the mark, or EVENT:
  *                             30 ms behind the first that QEMU traced
  *   result                    wait for the next "after" to be done -> ms=...
- *                             A state that does not come is given up after two
+ *                             A state that does not come is given up after ten
  *                             seconds: same=0, saw=
  *   count EVENT               -> how often QEMU traced it since the mark
  *   gmem [BLOCK]              -> query-guest-memfd: mode=, and what it says of
